@@ -1,0 +1,8 @@
+"""The pattern language: exact overlap of path patterns, witnesses, and an index of them."""
+
+from intermute.globs.decide import matches, overlap, witness
+from intermute.globs.index import PatternIndex
+from intermute.globs.pattern import Pattern, parse
+from intermute.globs.syntax import BadPattern
+
+__all__ = ["BadPattern", "Pattern", "PatternIndex", "matches", "overlap", "parse", "witness"]
