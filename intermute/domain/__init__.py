@@ -1,0 +1,1 @@
+"""What every command means, as pure functions: no clock, no randomness, no I/O, no await."""

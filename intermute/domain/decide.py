@@ -1,0 +1,81 @@
+"""The one door to all decisions: the caller, then the command."""
+
+from collections.abc import Callable
+from typing import Any
+
+from intermute.domain import agents, commands, reservations, settings
+from intermute.domain.commands import Caller, Command
+from intermute.domain.decision import Accepted, Decision
+from intermute.domain.events import Mark, TokenSet
+from intermute.domain.identity import caller_marks, refuse_caller
+from intermute.domain.refusals import Refusal
+from intermute.domain.stamp import Stamp
+from intermute.domain.state import State
+
+
+def advance(state: State, stamp: Stamp) -> None:
+    """Move the state's clocks to the stamp. Neither ever goes backwards."""
+    state.at_us = max(state.at_us, stamp.at_us)
+    state.mono_us = max(state.mono_us, stamp.mono_us)
+
+
+def decide(state: State, command: Command, stamp: Stamp, caller: Caller) -> Decision:
+    """What comes of `command`. Looks at the state and changes nothing.
+
+    `advance` was called with the stamp, and every lease due by it has been expired.
+    """
+    refusal = refuse(state, command, caller)
+    if refusal is not None:
+        return refusal
+    acting = command.acting
+    decision = _DECISIONS[type(command)](state, command, stamp, caller)
+    overridden = _may_override(command, caller)
+    if isinstance(decision, Accepted) and acting is not None and not overridden:
+        noted = caller_marks(state, caller, acting)
+        if noted or decision.actor is None:
+            marks = (*noted, *decision.marks)
+            actor = decision.actor or acting
+            return Accepted(decision.answer, decision.events, marks, actor)
+    return decision
+
+
+def refuse(state: State, command: Command, caller: Caller) -> Refusal | None:
+    """Why the caller may not send the command, whatever would come of it; None when it may."""
+    if _may_override(command, caller):
+        return None
+    return refuse_caller(state, caller, command.acting)
+
+
+def replay_marks(command: Command, answer: Any) -> tuple[Mark, ...]:
+    """What changes even though `answer` was already given to the same request before.
+
+    A registration that is asked for again brings a new token, because nobody has the old one:
+    only its hash was kept.
+    """
+    if isinstance(command, commands.RegisterAgent):
+        return (TokenSet(answer.agent_id, command.token_hash),)
+    return ()
+
+
+def _may_override(command: Command, caller: Caller) -> bool:
+    """An operator who claims to be no agent may retire any: agents that are gone cannot."""
+    operator = caller.operator and caller.agent_id is None and caller.token_hash is None
+    return operator and isinstance(command, commands.RetireAgent)
+
+
+_DECISIONS: dict[type[Command], Callable[[State, Any, Stamp, Caller], Decision]] = {
+    commands.RegisterAgent: agents.register,
+    commands.Heartbeat: agents.heartbeat,
+    commands.MergeMetadata: agents.merge_metadata,
+    commands.SetPolicy: agents.set_policy,
+    commands.AddContact: agents.add_contact,
+    commands.RemoveContact: agents.remove_contact,
+    commands.RetireAgent: agents.retire,
+    commands.ReservePaths: reservations.reserve,
+    commands.RenewReservation: reservations.renew,
+    commands.ReleaseReservation: reservations.release,
+    commands.CheckPaths: reservations.check,
+    commands.ConfigureProject: settings.configure,
+    commands.ExpireLeases: reservations.expire,
+    commands.ResumeLeases: reservations.resume,
+}

@@ -1,0 +1,27 @@
+"""The outcome of deciding a command: a refusal, or events with an answer."""
+
+from typing import Any
+
+from intermute.domain.events import EventData, Mark
+from intermute.domain.refusals import Refusal
+from intermute.domain.values import value
+
+
+@value
+class Accepted:
+    """Yes.
+
+    Attributes:
+        answer: What the caller is told, a value of `intermute.domain.views`.
+        events: What happened, in order. Empty when nothing changed.
+        marks: What is to be kept without being history.
+        actor: The agent that caused it, or None.
+    """
+
+    answer: Any
+    events: tuple[EventData, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    actor: str | None = None
+
+
+Decision = Accepted | Refusal

@@ -1,0 +1,60 @@
+"""Who may act in whose name.
+
+A token, once presented, must be the right one. An agent that has presented its token once is
+held to it from then on; until then its name alone is enough, because clients that never kept
+their token exist. A project may be set to require tokens of every registered agent.
+"""
+
+import hmac
+
+from intermute.domain.commands import Caller
+from intermute.domain.events import Mark, Seen, TokenBound
+from intermute.domain.limits import PRESENCE_GRAIN_MS
+from intermute.domain.refusals import Code, Refusal
+from intermute.domain.state import State
+
+IDENTITY_MISMATCH = Refusal(
+    Code.AGENT_IDENTITY_MISMATCH,
+    "agent identity mismatch: the agent id and the agent token presented do not belong to "
+    "the agent that this request acts for",
+)
+
+
+def refuse_caller(state: State, caller: Caller, acting: str | None) -> Refusal | None:
+    """Why `caller` may not act as `acting`, or None when it may.
+
+    An unknown agent and a wrong token are told apart by nobody: both are the same mismatch.
+    """
+    if caller.token_hash is not None:
+        agent = state.agents.get(caller.agent_id or "")
+        known = agent.token_hash if agent is not None else bytes(len(caller.token_hash))
+        right = hmac.compare_digest(known, caller.token_hash)
+        if agent is None or not right:
+            return IDENTITY_MISMATCH
+    if acting is None:
+        return None
+    if caller.agent_id is not None and caller.agent_id != acting:
+        return IDENTITY_MISMATCH
+    agent = state.agents.get(acting)
+    if agent is None or caller.token_hash is not None:
+        return None
+    if agent.token_bound or state.tokens_required:
+        return Refusal(
+            Code.AGENT_TOKEN_REQUIRED,
+            f"agent {acting} acts with its token: send X-Agent-ID and X-Agent-Token, or register "
+            "again with the agent's session_id once it has been silent long enough",
+        )
+    return None
+
+
+def caller_marks(state: State, caller: Caller, acting: str | None) -> tuple[Mark, ...]:
+    """What an accepted command shows of the agent: that it lives, that it has its token."""
+    agent = state.agents.get(acting or "")
+    if agent is None:
+        return ()
+    marks: tuple[Mark, ...] = ()
+    if state.mono_us - agent.last_seen_mono_us >= PRESENCE_GRAIN_MS * 1000:
+        marks = (Seen(agent.agent_id, state.at_us, state.mono_us),)
+    if caller.token_hash is not None and not agent.token_bound:
+        marks = (*marks, TokenBound(agent.agent_id))
+    return marks

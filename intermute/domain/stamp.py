@@ -1,0 +1,55 @@
+"""The stamp: all that a command takes from the outside world, fixed once at the edge.
+
+A decision may use nothing else that differs between two runs, so the same commands with the
+same stamps in the same order give the same events, byte for byte.
+"""
+
+import hashlib
+import uuid
+
+from intermute.domain.values import value
+
+
+@value
+class Stamp:
+    """When a command arrived and the randomness it may use.
+
+    Attributes:
+        at_us: Wall clock, microseconds since the epoch, UTC. Shown to people, never compared
+            with a lease's deadline.
+        mono_us: Monotonic clock of this process, microseconds. Leases are counted on it.
+        entropy: 128 random bits, from which ids, names and session ids are derived.
+    """
+
+    at_us: int
+    mono_us: int
+    entropy: int
+
+    def unique(self, ordinal: int = 0) -> str:
+        """The time-ordered unique part of an id; `ordinal` tells ids of one command apart."""
+        unique = f"{self.at_us // 1000:012x}{self.entropy & 0xFFFF_FFFF_FFFF_FFFF:016x}"
+        return unique if ordinal == 0 else f"{unique}{ordinal:04x}"
+
+    def session_uuid(self) -> str:
+        """A random (version 4) UUID for an agent that brought no session of its own."""
+        digest = hashlib.blake2b(
+            self.entropy.to_bytes(16, "big"), digest_size=16, person=b"session"
+        )
+        return str(uuid.UUID(bytes=digest.digest(), version=4))
+
+
+def make_id(kind: str, tag: str, unique: str) -> str:
+    """`<kind>_<tag>_<unique>`: an id that names its project's tag."""
+    return f"{kind}_{tag}_{unique}"
+
+
+def tag_of(identifier: str) -> str | None:
+    """The project tag inside an id or agent token made by this server, None for any other text."""
+    parts = identifier.split("_", 3)
+    if len(parts) < 3 or len(parts[1]) != TAG_LEN:
+        return None
+    return parts[1] if all(c in TAG_ALPHABET for c in parts[1]) else None
+
+
+TAG_LEN = 12
+TAG_ALPHABET = frozenset("abcdefghijklmnopqrstuvwxyz234567")

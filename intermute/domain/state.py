@@ -1,0 +1,212 @@
+"""The state of one project in memory: what decisions look at. Owned by the project's actor.
+
+It holds what decisions need often (agents, active reservations, settings). What has ended
+stays in the file. It is changed by `intermute.domain.transitions.apply` and by nothing else.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+import attrs
+
+from intermute.domain import limits
+from intermute.globs import Pattern, PatternIndex, parse
+
+POLICIES = ("open", "auto", "contacts_only", "block_all")
+POLICY_DEFAULT = "open"
+LIVE_POLICY_DEFAULT = "contacts_only"
+FOCUS_STATES = ("at-prompt", "tool-use", "thinking", "unknown")
+FOCUS_UNKNOWN = "unknown"
+
+
+Claim = tuple[str, bool, tuple[str, ...]]
+
+# A command's patterns are read when it is decided and again when its event is applied.
+parse_pattern = lru_cache(maxsize=4_096)(parse)
+
+
+@attrs.define
+class Agent:
+    """A registered agent. `last_seen_mono_us` is what liveness is judged by."""
+
+    agent_id: str
+    session_id: str
+    name: str
+    capabilities: tuple[str, ...]
+    metadata: dict[str, str]
+    status: str
+    policy: str
+    live_contact_policy: str
+    created_at_us: int
+    last_seen_us: int
+    last_seen_mono_us: int
+    focus_state: str = FOCUS_UNKNOWN
+    token_hash: bytes = b""
+    token_bound: bool = False
+    contacts: dict[str, None] = attrs.field(factory=dict)
+
+
+@attrs.define
+class Reservation:
+    """A granted set of patterns.
+
+    Attributes:
+        deadline_us: When the lease lapses, on the monotonic clock.
+        cursor: The cursor of the event that granted it: its age among all.
+        parsed: The patterns, parsed, in the order of `patterns`.
+        claim: What it is for, see `claim_of`.
+    """
+
+    reservation_id: str
+    agent_id: str
+    patterns: tuple[str, ...]
+    exclusive: bool
+    reason: str
+    ttl_ms: int
+    created_at_us: int
+    expires_at_us: int
+    deadline_us: int
+    cursor: int
+    parsed: tuple[Pattern, ...]
+    claim: Claim = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.claim = claim_of(self.agent_id, self.parsed, exclusive=self.exclusive)
+
+
+def claim_of(agent_id: str, parsed: Iterable[Pattern], *, exclusive: bool) -> Claim:
+    """What a reservation is for, whatever the order and the spelling of its patterns."""
+    texts = [pattern.normalised for pattern in parsed]
+    texts.sort()
+    return agent_id, exclusive, tuple(texts)
+
+
+class Holdings:
+    """The active reservations of a project, found by id, by holder, by path and by deadline."""
+
+    def __init__(self, *, case_sensitive: bool = True) -> None:
+        self.by_id: dict[str, Reservation] = {}
+        self.by_agent: dict[str, dict[str, None]] = {}
+        self.patterns_by_agent: dict[str, int] = {}
+        self.by_claim: dict[Claim, str] = {}
+        # A shared request never meets a shared reservation, so it need not even look at them.
+        self._exclusive: PatternIndex[tuple[str, int]] = PatternIndex(case_sensitive=case_sensitive)
+        self._shared: PatternIndex[tuple[str, int]] = PatternIndex(case_sensitive=case_sensitive)
+        self._deadlines: list[tuple[int, str]] = []
+
+    def __len__(self) -> int:
+        return len(self.by_id)
+
+    @property
+    def patterns_len(self) -> int:
+        return len(self._exclusive) + len(self._shared)
+
+    def add(self, reservation: Reservation) -> None:
+        assert reservation.reservation_id not in self.by_id
+        assert reservation.claim not in self.by_claim, "nothing is held twice"
+        self.by_id[reservation.reservation_id] = reservation
+        self.by_claim[reservation.claim] = reservation.reservation_id
+        self.by_agent.setdefault(reservation.agent_id, {})[reservation.reservation_id] = None
+        count = self.patterns_by_agent.get(reservation.agent_id, 0)
+        self.patterns_by_agent[reservation.agent_id] = count + len(reservation.parsed)
+        index = self._exclusive if reservation.exclusive else self._shared
+        for ordinal, pattern in enumerate(reservation.parsed):
+            index.add((reservation.reservation_id, ordinal), pattern)
+        self._push_deadline(reservation)
+
+    def remove(self, reservation_id: str) -> Reservation:
+        reservation = self.by_id.pop(reservation_id)
+        del self.by_claim[reservation.claim]
+        held = self.by_agent[reservation.agent_id]
+        del held[reservation_id]
+        left = self.patterns_by_agent[reservation.agent_id] - len(reservation.parsed)
+        if held:
+            self.patterns_by_agent[reservation.agent_id] = left
+        else:
+            del self.by_agent[reservation.agent_id]
+            del self.patterns_by_agent[reservation.agent_id]
+        index = self._exclusive if reservation.exclusive else self._shared
+        for ordinal in range(len(reservation.parsed)):
+            index.remove((reservation_id, ordinal))
+        return reservation
+
+    def extend(self, reservation: Reservation, *, deadline_us: int) -> None:
+        reservation.deadline_us = deadline_us
+        self._push_deadline(reservation)
+
+    def overlapping(
+        self, pattern: Pattern, *, exclusive: bool
+    ) -> Iterator[tuple[Reservation, Pattern]]:
+        """Each held pattern that a request for `pattern` would conflict with, whoever holds it."""
+        indexes = (self._exclusive, self._shared) if exclusive else (self._exclusive,)
+        for index in indexes:
+            for reservation_id, ordinal in index.overlapping(pattern):
+                reservation = self.by_id[reservation_id]
+                yield reservation, reservation.parsed[ordinal]
+
+    def next_deadline_us(self) -> int | None:
+        """A lower bound of the earliest deadline, None when nothing is held."""
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def due(self, mono_us: int) -> list[Reservation]:
+        """Every reservation whose deadline has come, earliest first. They stay until removed."""
+        found: dict[str, Reservation] = {}
+        while self._deadlines and self._deadlines[0][0] <= mono_us:
+            deadline_us, reservation_id = heapq.heappop(self._deadlines)
+            reservation = self.by_id.get(reservation_id)
+            # Entries of ended or renewed leases stay in the heap until they come up.
+            if reservation is not None and reservation.deadline_us == deadline_us:
+                found[reservation_id] = reservation
+        return list(found.values())
+
+    def _push_deadline(self, reservation: Reservation) -> None:
+        heapq.heappush(self._deadlines, (reservation.deadline_us, reservation.reservation_id))
+        if len(self._deadlines) > 2 * len(self.by_id) + 64:
+            self._deadlines = [(r.deadline_us, r.reservation_id) for r in self.by_id.values()]
+            heapq.heapify(self._deadlines)
+
+
+@attrs.define
+class State:
+    """All that the decisions of one project look at.
+
+    Attributes:
+        tag: The project's tag, part of every id made here.
+        cursor: Cursor of the last event.
+        at_us: Wall clock of the last stamp; never goes backwards.
+        mono_us: Monotonic clock of the last stamp; never goes backwards.
+        sessions: Canonical session UUID to agent id.
+        lapsed: Expired leases that their holder may still renew, see `reservations.lapse`.
+        touched, touched_agents: Ids of what changed since the last commit, see `continuity`.
+    """
+
+    tag: str
+    project: str
+    patterns_per_agent_max: int = limits.PATTERNS_PER_AGENT_DEFAULT
+    tokens_required: bool = False
+    cursor: int = 0
+    at_us: int = 0
+    mono_us: int = 0
+    case_sensitive: bool = True
+    agents: dict[str, Agent] = attrs.field(factory=dict)
+    sessions: dict[str, str] = attrs.field(factory=dict)
+    holdings: Holdings = attrs.field(factory=Holdings)
+    lapsed: Holdings = attrs.field(factory=Holdings)
+    touched: dict[str, None] = attrs.field(factory=dict)
+    touched_agents: dict[str, None] = attrs.field(factory=dict)
+
+    def set_case_rule(self, *, case_sensitive: bool) -> None:
+        """Begin to compare paths by this rule. Nothing may be held, because it would not be found.
+
+        Lapsed leases were judged by the other rule and are forgotten.
+        """
+        assert not len(self.holdings)
+        self.case_sensitive = case_sensitive
+        self.touched.update(dict.fromkeys(self.lapsed.by_id))
+        self.holdings = Holdings(case_sensitive=case_sensitive)
+        self.lapsed = Holdings(case_sensitive=case_sensitive)
+
+    def is_live(self, agent: Agent) -> bool:
+        """Whether the agent showed itself within the heartbeat grace."""
+        return self.mono_us - agent.last_seen_mono_us < limits.HEARTBEAT_GRACE_MS * 1000

@@ -1,0 +1,25 @@
+"""Times as text: ISO 8601 in UTC with `Z`. Everywhere else a time is a whole number."""
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST_US = 253_402_300_799_999_999
+
+
+def iso(at_us: int) -> str:
+    """`2026-01-31T12:00:00.25Z`: zeros at the end of the fraction are cut."""
+    at_s, rest_us = divmod(min(max(at_us, 0), _LATEST_US), 1_000_000)
+    if not rest_us:
+        return f"{_second(at_s)}Z"
+    return f"{_second(at_s)}.{rest_us:06}".rstrip("0") + "Z"
+
+
+@lru_cache(maxsize=1_024)
+def _second(at_s: int) -> str:
+    return (_EPOCH + timedelta(seconds=at_s)).replace(tzinfo=None).isoformat()
+
+
+def iso_seconds(at_us: int) -> str:
+    """The same in whole seconds, as agents' times are shown."""
+    return iso(at_us - at_us % 1_000_000)

@@ -1,0 +1,191 @@
+"""How events change the state: live, at start and in a rebuild alike.
+
+`apply` is the only writer of `State`. It cannot refuse: what may not happen is not decided.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from intermute.domain import agents, reservations
+from intermute.domain.events import (
+    AgentMetadataMerged,
+    AgentPolicyChanged,
+    AgentRegistered,
+    AgentResumed,
+    AgentRetired,
+    ContactAdded,
+    ContactRemoved,
+    Event,
+    EventData,
+    Mark,
+    ProjectConfigured,
+    ReservationCreated,
+    ReservationExpired,
+    ReservationReleased,
+    ReservationRenewed,
+    Seen,
+    TokenBound,
+    TokenSet,
+)
+from intermute.domain.state import Agent, Reservation, State, parse_pattern
+
+
+def apply(state: State, event: Event) -> None:
+    """Make `event` part of the state. Its cursor must be the next one."""
+    assert event.cursor == state.cursor + 1, "the log has no gaps"
+    state.cursor = event.cursor
+    _EVENTS[type(event.data)](state, event, event.data)
+
+
+def mark(state: State, note: Mark) -> None:
+    """Take note of a fact that is no history. One about an agent that is gone is dropped."""
+    _MARKS[type(note)](state, note)
+
+
+def _registered(state: State, event: Event, data: AgentRegistered) -> None:
+    state.agents[data.agent_id] = Agent(
+        agent_id=data.agent_id,
+        session_id=data.session_id,
+        name=data.name,
+        capabilities=data.capabilities,
+        metadata=dict(data.metadata),
+        status=data.status,
+        policy=data.policy,
+        live_contact_policy=data.live_contact_policy,
+        created_at_us=event.at_us,
+        last_seen_us=event.at_us,
+        last_seen_mono_us=state.mono_us,
+    )
+    session = agents.canonical_session(data.session_id)
+    assert session is not None, "a registered session is a UUID"
+    state.sessions[session] = data.agent_id
+
+
+def _resumed(state: State, event: Event, data: AgentResumed) -> None:
+    agent = state.agents[data.agent_id]
+    agent.name = data.name
+    agent.capabilities = data.capabilities
+    agent.metadata = dict(data.metadata)
+    agent.status = data.status
+
+
+def _metadata_merged(state: State, event: Event, data: AgentMetadataMerged) -> None:
+    agent = state.agents[data.agent_id]
+    agent.metadata = agents.merged_metadata(agent.metadata, data.metadata)
+
+
+def _policy_changed(state: State, event: Event, data: AgentPolicyChanged) -> None:
+    agent = state.agents[data.agent_id]
+    agent.policy = data.policy
+    agent.live_contact_policy = data.live_contact_policy
+
+
+def _retired(state: State, event: Event, data: AgentRetired) -> None:
+    agent = state.agents.pop(data.agent_id)
+    session = agents.canonical_session(agent.session_id)
+    assert session is not None, "a registered session is a UUID"
+    del state.sessions[session]
+    for reservation_id in tuple(state.lapsed.by_agent.get(data.agent_id, ())):
+        state.touched[reservation_id] = None
+        state.lapsed.remove(reservation_id)
+    state.touched_agents[data.agent_id] = None
+
+
+def _contact_added(state: State, event: Event, data: ContactAdded) -> None:
+    state.agents[data.agent_id].contacts[data.contact_id] = None
+
+
+def _contact_removed(state: State, event: Event, data: ContactRemoved) -> None:
+    del state.agents[data.agent_id].contacts[data.contact_id]
+
+
+def _created(state: State, event: Event, data: ReservationCreated) -> None:
+    granted = Reservation(
+        reservation_id=data.reservation_id,
+        agent_id=data.agent_id,
+        patterns=data.patterns,
+        exclusive=data.exclusive,
+        reason=data.reason,
+        ttl_ms=data.ttl_ms,
+        created_at_us=event.at_us,
+        expires_at_us=data.expires_at_us,
+        deadline_us=state.mono_us + data.expires_at_us - event.at_us,
+        cursor=event.cursor,
+        parsed=tuple(parse_pattern(p, case_sensitive=state.case_sensitive) for p in data.patterns),
+    )
+    state.touched[data.reservation_id] = None
+    state.holdings.add(granted)
+    reservations.forget_taken(state, granted)
+
+
+def _renewed(state: State, event: Event, data: ReservationRenewed) -> None:
+    state.touched[data.reservation_id] = None
+    reservation = state.holdings.by_id.get(data.reservation_id)
+    if reservation is None:
+        reservation = state.lapsed.remove(data.reservation_id)
+        state.holdings.add(reservation)
+        reservations.forget_taken(state, reservation)
+    reservation.ttl_ms = data.ttl_ms
+    reservation.expires_at_us = data.expires_at_us
+    deadline_us = state.mono_us + data.expires_at_us - event.at_us
+    state.holdings.extend(reservation, deadline_us=deadline_us)
+
+
+def _released(state: State, event: Event, data: ReservationReleased) -> None:
+    state.touched[data.reservation_id] = None
+    state.holdings.remove(data.reservation_id)
+
+
+def _expired(state: State, event: Event, data: ReservationExpired) -> None:
+    state.touched[data.reservation_id] = None
+    reservations.lapse(state, state.holdings.remove(data.reservation_id))
+
+
+def _configured(state: State, event: Event, data: ProjectConfigured) -> None:
+    state.set_case_rule(case_sensitive=data.case_sensitive)
+
+
+def _seen(state: State, note: Seen) -> None:
+    agent = state.agents.get(note.agent_id)
+    if agent is None:
+        return
+    state.touched_agents[note.agent_id] = None
+    agent.last_seen_us = note.at_us
+    agent.last_seen_mono_us = note.mono_us
+    if note.focus_state is not None:
+        agent.focus_state = note.focus_state
+
+
+def _token_set(state: State, note: TokenSet) -> None:
+    agent = state.agents.get(note.agent_id)
+    if agent is not None:
+        agent.token_hash = note.token_hash
+        agent.token_bound = False
+
+
+def _token_bound(state: State, note: TokenBound) -> None:
+    agent = state.agents.get(note.agent_id)
+    if agent is not None:
+        agent.token_bound = True
+
+
+_EVENTS: dict[type[EventData], Callable[[State, Event, Any], None]] = {
+    AgentRegistered: _registered,
+    AgentResumed: _resumed,
+    AgentMetadataMerged: _metadata_merged,
+    AgentPolicyChanged: _policy_changed,
+    AgentRetired: _retired,
+    ContactAdded: _contact_added,
+    ContactRemoved: _contact_removed,
+    ReservationCreated: _created,
+    ReservationRenewed: _renewed,
+    ReservationReleased: _released,
+    ReservationExpired: _expired,
+    ProjectConfigured: _configured,
+}
+
+_MARKS: dict[type[Mark], Callable[[State, Any], None]] = {
+    Seen: _seen,
+    TokenSet: _token_set,
+    TokenBound: _token_bound,
+}

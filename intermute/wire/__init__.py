@@ -1,0 +1,1 @@
+"""JSON and query strings to commands, views to JSON. Pure: no sockets, no clock."""

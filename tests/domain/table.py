@@ -1,0 +1,196 @@
+"""The table style of these tests: given events, one command, then events or a refusal.
+
+What is given is a list of events, marks and passages of time. Times are seconds.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+
+from intermute.domain import events
+from intermute.domain.commands import Caller, Command, ExpireLeases, RegisterAgent
+from intermute.domain.decide import advance, decide
+from intermute.domain.decision import Accepted, Decision
+from intermute.domain.events import Event, EventData, Mark, Seen, TokenBound, TokenSet
+from intermute.domain.refusals import Code, Refusal
+from intermute.domain.stamp import Stamp
+from intermute.domain.state import State
+from intermute.domain.transitions import apply, mark
+
+TAG = "a" * 12
+PROJECT = "house"
+S = 1_000_000
+WALL = 1_700_000_000 * S
+MONO = 5_000 * S
+ENTROPY = 0x0123_4567_89AB_CDEF_0F1E_2D3C_4B5A_6978
+ALICE, BOB, CAROL = "alice", "bob", "carol"
+SESSIONS = {
+    ALICE: "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa",
+    BOB: "bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb",
+    CAROL: "cccccccc-cccc-4ccc-8ccc-cccccccccccc",
+}
+NOBODY = Caller()
+OPERATOR = Caller(operator=True)
+GRACE_S = 300
+MINUTE = 60
+
+
+@attrs.frozen
+class Later:
+    """Time passes: `s` on the monotonic clock, as much and `wall_s` more on the wall clock."""
+
+    s: float
+    wall_s: float = 0
+
+
+Given = EventData | Mark | Later | Callable[[State], EventData]
+
+
+def registered(agent_id: str, **changes: Any) -> events.AgentRegistered:
+    members: dict[str, Any] = {
+        "agent_id": agent_id,
+        "session_id": SESSIONS.get(agent_id, SESSIONS[CAROL]),
+        "name": agent_id.title(),
+        "capabilities": (),
+        "metadata": {},
+        "status": "",
+        "policy": "open",
+        "live_contact_policy": "contacts_only",
+    }
+    return events.AgentRegistered(**{**members, **changes})
+
+
+def held(
+    reservation_id: str,
+    agent_id: str,
+    *patterns: str,
+    exclusive: bool = True,
+    ttl_s: int = 30 * MINUTE,
+    reason: str = "",
+) -> Callable[[State], EventData]:
+    """A reservation granted at the moment at which it stands in the list."""
+
+    def granted(state: State) -> EventData:
+        return events.ReservationCreated(
+            reservation_id=reservation_id,
+            agent_id=agent_id,
+            patterns=patterns,
+            exclusive=exclusive,
+            reason=reason,
+            ttl_ms=ttl_s * 1000,
+            expires_at_us=state.at_us + ttl_s * S,
+        )
+
+    return granted
+
+
+def token_hash(text: str) -> bytes:
+    """A stand-in of the right length; the domain only ever compares it."""
+    return text.encode().ljust(32, b".")
+
+
+def token_of(agent_id: str, text: str = "token") -> TokenSet:
+    return TokenSet(agent_id, token_hash(text))
+
+
+def bound(agent_id: str) -> TokenBound:
+    return TokenBound(agent_id)
+
+
+def caller(agent_id: str | None = None, token: str | None = None) -> Caller:
+    return Caller(agent_id, None if token is None else token_hash(token))
+
+
+def seen(state: State, agent_id: str, focus_state: str | None = None) -> Seen:
+    return Seen(agent_id, state.at_us, state.mono_us, focus_state)
+
+
+def register_command(token: str = "fresh", **members: Any) -> RegisterAgent:
+    return RegisterAgent(token_hash(token), **members)
+
+
+def write(state: State, data: EventData, actor: str | None = None) -> None:
+    apply(state, Event(state.cursor + 1, state.at_us, actor, data))
+
+
+def carry_out(state: State, decision: Decision) -> None:
+    """Apply what was decided, as the actor does."""
+    assert isinstance(decision, Accepted), decision
+    for data in decision.events:
+        write(state, data, decision.actor)
+    for note in decision.marks:
+        mark(state, note)
+
+
+def stamp_of(state: State, entropy: int = ENTROPY) -> Stamp:
+    return Stamp(state.at_us, state.mono_us, entropy)
+
+
+def settle(state: State) -> None:
+    """Let lapse what is due, as the actor does before each command."""
+    carry_out(state, decide(state, ExpireLeases(), stamp_of(state), NOBODY))
+
+
+def pass_time(state: State, passage: Later) -> None:
+    """The wall clock may go back here; the state must not."""
+    advance(
+        state,
+        Stamp(
+            int(state.at_us + (passage.s + passage.wall_s) * S),
+            int(state.mono_us + passage.s * S),
+            0,
+        ),
+    )
+    settle(state)
+
+
+def state_of(given: Iterable[Given] = (), **settings: Any) -> State:
+    state = State(tag=TAG, project=PROJECT, **settings)
+    advance(state, Stamp(WALL, MONO, 0))
+    for item in given:
+        if isinstance(item, Later):
+            pass_time(state, item)
+        elif isinstance(item, Mark):
+            mark(state, item)
+        elif isinstance(item, EventData):
+            write(state, item)
+        else:
+            write(state, item(state))
+    return state
+
+
+def ask(state: State, command: Command, who: Caller = NOBODY, entropy: int = ENTROPY) -> Decision:
+    return decide(state, command, stamp_of(state, entropy), who)
+
+
+def check(
+    given: Iterable[Given],
+    command: Command,
+    expected: Code | tuple[EventData, ...],
+    *,
+    who: Caller = NOBODY,
+    answer: Any = None,
+    **settings: Any,
+) -> tuple[State, Any]:
+    """Decide `command` on what is given and compare.
+
+    `expected` is the code of a refusal, or exactly the events. The state is handed back with
+    the events applied, together with the answer or the refusal.
+    """
+    state = state_of(given, **settings)
+    before = state.cursor
+    decision = ask(state, command, who)
+    if isinstance(expected, Code):
+        assert isinstance(decision, Refusal), decision
+        assert decision.code is expected, decision
+        assert decision.detail
+        assert state.cursor == before
+        return state, decision
+    assert isinstance(decision, Accepted), decision
+    assert decision.events == expected, decision
+    carry_out(state, decision)
+    assert state.cursor == before + len(expected)
+    if answer is not None:
+        assert decision.answer == answer
+    return state, decision.answer

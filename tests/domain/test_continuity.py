@@ -1,0 +1,131 @@
+"""What outlives a state that is thrown away behind a fault."""
+
+import pytest
+
+from intermute.domain.commands import (
+    ConfigureProject,
+    Heartbeat,
+    ReleaseReservation,
+    RenewReservation,
+    ReservePaths,
+    RetireAgent,
+)
+from intermute.domain.continuity import Continuity
+from intermute.domain.events import Seen
+from intermute.domain.state import State
+
+from .table import (
+    ALICE,
+    BOB,
+    MONO,
+    PROJECT,
+    TAG,
+    WALL,
+    Later,
+    S,
+    ask,
+    carry_out,
+    held,
+    registered,
+    state_of,
+)
+
+TTL = 600
+GIVEN = [
+    registered(ALICE),
+    Seen(ALICE, WALL, MONO),
+    held("kept", ALICE, "src", ttl_s=TTL),
+    held("gone", BOB, "lib", ttl_s=60),
+    Later(60),
+]
+
+
+def committed(given=()):
+    """A state that was committed, and what was kept of it."""
+    state = state_of([*GIVEN, *given])
+    continuity = Continuity()
+    continuity.keep(state)
+    return state, continuity
+
+
+def loaded(continuity, *, at_wall_s=0, case_sensitive=True):
+    """The same as from a file: the deadlines are guesses by the wall clock, nothing has lapsed."""
+    state = State(tag=TAG, project=PROJECT)
+    if not case_sensitive:
+        state.set_case_rule(case_sensitive=False)
+    source = state_of(GIVEN)
+    state.at_us, state.mono_us = source.at_us + at_wall_s * S, source.mono_us
+    if case_sensitive:
+        kept = source.holdings.by_id["kept"]
+        kept.deadline_us = MONO + at_wall_s * S
+        state.holdings.add(kept)
+    state.agents[ALICE] = source.agents[ALICE]
+    state.agents[ALICE].last_seen_mono_us = MONO - at_wall_s * S
+    continuity.restore(state)
+    return state
+
+
+@pytest.mark.parametrize("jump_s", [0, 86_400, -86_400])
+def test_deadlines_lapsed_leases_and_last_sights_are_restored(jump_s):
+    _, continuity = committed()
+    state = loaded(continuity, at_wall_s=jump_s)
+    assert state.holdings.by_id["kept"].deadline_us == MONO + TTL * S
+    assert state.agents[ALICE].last_seen_mono_us == MONO
+    carry_out(state, ask(state, RenewReservation("gone", BOB)))
+    assert state.holdings.by_id["gone"].deadline_us == MONO + 120 * S
+
+
+def test_what_was_not_committed_is_not_known():
+    state, continuity = committed()
+    carry_out(state, ask(state, RenewReservation("gone", BOB)))
+    carry_out(state, ask(state, ReleaseReservation("kept", ALICE)))
+    carry_out(state, ask(state, Heartbeat(ALICE)))
+    again = loaded(continuity)
+    assert again.holdings.by_id["kept"].deadline_us == MONO + TTL * S
+    assert again.lapsed.by_id["gone"].deadline_us == MONO + 60 * S
+    assert again.agents[ALICE].last_seen_mono_us == MONO
+
+
+def test_what_was_committed_since_is_known():
+    state, continuity = committed()
+    carry_out(state, ask(state, RenewReservation("kept", ALICE)))
+    carry_out(state, ask(state, Heartbeat(ALICE)))
+    continuity.keep(state)
+    again = loaded(continuity)
+    assert again.holdings.by_id["kept"].deadline_us == MONO + (60 + TTL) * S
+    assert again.agents[ALICE].last_seen_mono_us == MONO + 60 * S
+
+
+def test_a_copy_runs_ahead_alone():
+    """A batch that may yet fail must not change what is known of the last commit."""
+    state, continuity = committed()
+    ahead = continuity.copy()
+    carry_out(state, ask(state, RenewReservation("gone", BOB)))
+    carry_out(state, ask(state, RenewReservation("kept", ALICE)))
+    carry_out(state, ask(state, Heartbeat(ALICE)))
+    ahead.keep(state)
+    assert ahead.deadlines == {"kept": MONO + (60 + TTL) * S, "gone": MONO + 120 * S}
+    assert ahead.lapsed == {}
+    again = loaded(continuity)
+    assert again.holdings.by_id["kept"].deadline_us == MONO + TTL * S
+    assert again.lapsed.by_id["gone"].deadline_us == MONO + 60 * S
+    assert again.agents[ALICE].last_seen_mono_us == MONO
+
+
+def test_what_ended_is_forgotten():
+    state, continuity = committed()
+    carry_out(state, ask(state, RetireAgent(ALICE)))
+    carry_out(state, ask(state, ReservePaths("carol", ("lib",), ttl_ms=60_000)))
+    continuity.keep(state)
+    assert continuity.seen_mono_us == {}
+    assert set(continuity.deadlines) == set(state.holdings.by_id)
+    assert continuity.lapsed == {}
+
+
+def test_a_change_of_case_is_survived():
+    """Patterns read by one rule cannot be filed under the other."""
+    state, continuity = committed()
+    carry_out(state, ask(state, ReleaseReservation("kept", ALICE)))
+    carry_out(state, ask(state, ConfigureProject(case_sensitive=False)))
+    continuity.keep(state)
+    assert len(loaded(continuity, case_sensitive=False).lapsed) == 0
