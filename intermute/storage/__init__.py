@@ -1,0 +1,1 @@
+"""One SQLite file per project: migrations, the single writer, the readers."""

@@ -1,0 +1,97 @@
+"""From the tables to the state in memory, so that opening never reads the history."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from intermute.domain.agents import canonical_session
+from intermute.domain.reservations import GRACE_US
+from intermute.domain.state import Agent, Reservation, State, parse_pattern
+
+Execute = Callable[..., Any]
+
+_AGENTS = """
+SELECT a.agent_id, session_id, name, capabilities, metadata, status, policy, live_contact_policy,
+       created_at_us, coalesce(last_seen_us, created_at_us), coalesce(focus_state, 'unknown'),
+       coalesce(token_hash, x''), coalesce(bound, 0)
+FROM agents AS a LEFT JOIN presence USING (agent_id) LEFT JOIN credentials USING (agent_id)
+WHERE retired_at_us IS NULL ORDER BY a.rowid
+"""
+_ACTIVE = """
+SELECT cursor, reservation_id, agent_id, patterns, exclusive, reason, ttl_ms, created_at_us,
+       expires_at_us
+FROM reservations WHERE ended IS NULL ORDER BY cursor
+"""
+_decode_strings = msgspec.json.Decoder(tuple[str, ...]).decode
+_decode_map = msgspec.json.Decoder(dict[str, str]).decode
+
+
+def load_state(execute: Execute, state: State) -> None:
+    """Fill `state`, which is new but for its clocks.
+
+    The monotonic clock of whoever wrote the file is gone, so deadlines and silence are taken
+    over by the wall clock; no lease is longer than it was granted for, whatever that clock says,
+    nor shorter than the grace, because its holder could not renew while nobody was there.
+    """
+    state.cursor, last_us = execute(
+        "SELECT coalesce(max(cursor), 0), max(at_us) FROM "
+        "(SELECT cursor, at_us FROM events ORDER BY cursor DESC LIMIT 1)"
+    ).get
+    state.at_us = max(state.at_us, last_us or 0)
+    setting = execute("SELECT value FROM meta WHERE name = 'case_sensitive'").get
+    state.set_case_rule(case_sensitive=setting is None or bool(setting))
+    _load_agents(execute, state)
+    for row in execute("SELECT agent_id, contact_id FROM contacts ORDER BY cursor"):
+        agent = state.agents.get(row[0])
+        if agent is not None:
+            agent.contacts[row[1]] = None
+    _load_reservations(execute, state)
+
+
+def _load_agents(execute: Execute, state: State) -> None:
+    for row in execute(_AGENTS):
+        silent_us = max(0, state.at_us - row[9])
+        agent = Agent(
+            agent_id=row[0],
+            session_id=row[1],
+            name=row[2],
+            capabilities=_decode_strings(row[3]),
+            metadata=_decode_map(row[4]),
+            status=row[5],
+            policy=row[6],
+            live_contact_policy=row[7],
+            created_at_us=row[8],
+            last_seen_us=row[9],
+            last_seen_mono_us=state.mono_us - silent_us,
+            focus_state=row[10],
+            token_hash=row[11],
+            token_bound=bool(row[12]),
+        )
+        state.agents[agent.agent_id] = agent
+        session = canonical_session(agent.session_id)
+        assert session is not None, "a registered session is a UUID"
+        state.sessions[session] = agent.agent_id
+
+
+def _load_reservations(execute: Execute, state: State) -> None:
+    for row in execute(_ACTIVE):
+        patterns = _decode_strings(row[3])
+        left_us = max(min(row[8] - state.at_us, row[6] * 1000), GRACE_US)
+        state.holdings.add(
+            Reservation(
+                reservation_id=row[1],
+                agent_id=row[2],
+                patterns=patterns,
+                exclusive=bool(row[4]),
+                reason=row[5],
+                ttl_ms=row[6],
+                created_at_us=row[7],
+                expires_at_us=row[8],
+                deadline_us=state.mono_us + left_us,
+                cursor=row[0],
+                parsed=tuple(
+                    parse_pattern(p, case_sensitive=state.case_sensitive) for p in patterns
+                ),
+            )
+        )

@@ -1,0 +1,188 @@
+"""The tables that show the log's meaning, and the one function that writes them.
+
+`apply` serves live traffic and rebuilds alike. It looks at the event and at nothing else.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+import msgspec
+
+from intermute.domain import events
+from intermute.domain.agents import merged_metadata
+from intermute.domain.events import Event, EventData, Mark
+
+_encode = msgspec.json.Encoder().encode
+
+
+def as_json(value: object) -> str:
+    """The value as compact JSON text, as it is kept in columns."""
+    return _encode(value).decode()
+
+
+def apply(connection: apsw.Connection, event: Event) -> None:
+    """Write what `event` means into the tables, inside the caller's transaction."""
+    _EVENTS[type(event.data)](connection.execute, event, event.data)
+
+
+def mark(connection: apsw.Connection, note: Mark) -> None:
+    """Write a fact that is no history, inside the caller's transaction."""
+    _MARKS[type(note)](connection.execute, note)
+
+
+Execute = Callable[..., Any]
+
+
+def _registered(execute: Execute, event: Event, data: events.AgentRegistered) -> None:
+    execute(
+        "INSERT INTO agents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+        (
+            data.agent_id,
+            data.session_id,
+            data.name,
+            as_json(data.capabilities),
+            as_json(data.metadata),
+            data.status,
+            data.policy,
+            data.live_contact_policy,
+            event.at_us,
+        ),
+    )
+
+
+def _resumed(execute: Execute, event: Event, data: events.AgentResumed) -> None:
+    execute(
+        "UPDATE agents SET name = ?, capabilities = ?, metadata = ?, status = ? WHERE agent_id = ?",
+        (
+            data.name,
+            as_json(data.capabilities),
+            as_json(data.metadata),
+            data.status,
+            data.agent_id,
+        ),
+    )
+
+
+def _metadata_merged(execute: Execute, event: Event, data: events.AgentMetadataMerged) -> None:
+    text = execute("SELECT metadata FROM agents WHERE agent_id = ?", (data.agent_id,)).get
+    execute(
+        "UPDATE agents SET metadata = ? WHERE agent_id = ?",
+        (as_json(merged_metadata(msgspec.json.decode(text), data.metadata)), data.agent_id),
+    )
+
+
+def _policy_changed(execute: Execute, event: Event, data: events.AgentPolicyChanged) -> None:
+    execute(
+        "UPDATE agents SET policy = ?, live_contact_policy = ? WHERE agent_id = ?",
+        (data.policy, data.live_contact_policy, data.agent_id),
+    )
+
+
+def _retired(execute: Execute, event: Event, data: events.AgentRetired) -> None:
+    execute("UPDATE agents SET retired_at_us = ? WHERE agent_id = ?", (event.at_us, data.agent_id))
+
+
+def _contact_added(execute: Execute, event: Event, data: events.ContactAdded) -> None:
+    execute(
+        "INSERT INTO contacts VALUES (?, ?, ?, ?)",
+        (data.agent_id, data.contact_id, event.at_us, event.cursor),
+    )
+
+
+def _contact_removed(execute: Execute, event: Event, data: events.ContactRemoved) -> None:
+    execute(
+        "DELETE FROM contacts WHERE agent_id = ? AND contact_id = ?",
+        (data.agent_id, data.contact_id),
+    )
+
+
+def _created(execute: Execute, event: Event, data: events.ReservationCreated) -> None:
+    execute(
+        "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
+        (
+            event.cursor,
+            data.reservation_id,
+            data.agent_id,
+            as_json(data.patterns),
+            int(data.exclusive),
+            data.reason,
+            data.ttl_ms,
+            event.at_us,
+            data.expires_at_us,
+        ),
+    )
+
+
+def _renewed(execute: Execute, event: Event, data: events.ReservationRenewed) -> None:
+    execute(
+        "UPDATE reservations SET ttl_ms = ?, expires_at_us = ?, ended = NULL, ended_at_us = NULL "
+        "WHERE reservation_id = ?",
+        (data.ttl_ms, data.expires_at_us, data.reservation_id),
+    )
+
+
+def _released(execute: Execute, event: Event, data: events.ReservationReleased) -> None:
+    _end(execute, event, data.reservation_id, "released")
+
+
+def _expired(execute: Execute, event: Event, data: events.ReservationExpired) -> None:
+    _end(execute, event, data.reservation_id, "expired")
+
+
+def _end(execute: Execute, event: Event, reservation_id: str, ended: str) -> None:
+    execute(
+        "UPDATE reservations SET ended = ?, ended_at_us = ? WHERE reservation_id = ?",
+        (ended, event.at_us, reservation_id),
+    )
+
+
+def _configured(execute: Execute, event: Event, data: events.ProjectConfigured) -> None:
+    execute(
+        "INSERT INTO meta VALUES ('case_sensitive', ?) "
+        "ON CONFLICT DO UPDATE SET value = excluded.value",
+        (int(data.case_sensitive),),
+    )
+
+
+def _seen(execute: Execute, note: events.Seen) -> None:
+    execute(
+        "INSERT INTO presence VALUES (?1, ?2, coalesce(?3, 'unknown'), ?2) "
+        "ON CONFLICT DO UPDATE SET last_seen_us = ?2, "
+        "focus_at_us = iif(?3 IS NULL, focus_at_us, ?2), focus_state = coalesce(?3, focus_state)",
+        (note.agent_id, note.at_us, note.focus_state),
+    )
+
+
+def _token_set(execute: Execute, note: events.TokenSet) -> None:
+    execute(
+        "INSERT INTO credentials VALUES (?, ?, 0) "
+        "ON CONFLICT DO UPDATE SET token_hash = excluded.token_hash, bound = 0",
+        (note.agent_id, note.token_hash),
+    )
+
+
+def _token_bound(execute: Execute, note: events.TokenBound) -> None:
+    execute("UPDATE credentials SET bound = 1 WHERE agent_id = ?", (note.agent_id,))
+
+
+_EVENTS: dict[type[EventData], Callable[[Execute, Event, Any], None]] = {
+    events.AgentRegistered: _registered,
+    events.AgentResumed: _resumed,
+    events.AgentMetadataMerged: _metadata_merged,
+    events.AgentPolicyChanged: _policy_changed,
+    events.AgentRetired: _retired,
+    events.ContactAdded: _contact_added,
+    events.ContactRemoved: _contact_removed,
+    events.ReservationCreated: _created,
+    events.ReservationRenewed: _renewed,
+    events.ReservationReleased: _released,
+    events.ReservationExpired: _expired,
+    events.ProjectConfigured: _configured,
+}
+
+_MARKS: dict[type[Mark], Callable[[Execute, Any], None]] = {
+    events.Seen: _seen,
+    events.TokenSet: _token_set,
+    events.TokenBound: _token_bound,
+}
