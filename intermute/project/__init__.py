@@ -1,0 +1,1 @@
+"""Projects: one actor, one writer and one order of decisions for each."""

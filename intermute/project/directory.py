@@ -1,0 +1,354 @@
+"""The projects of this server: their actors, their files, their readers.
+
+`web` speaks to projects through this and through nothing else: `ask` for whatever is decided,
+`read` for whatever is only looked at.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import trio
+
+from actors import ActorStopped, Directory, DirectoryStatistics, Overloaded
+from intermute.domain import limits
+from intermute.domain.commands import Caller, Command
+from intermute.domain.decide import advance, decide
+from intermute.domain.projects import INVALID_NAME, normalise_project
+from intermute.domain.refusals import Code, Refusal
+from intermute.domain.state import State
+from intermute.project.actor import ProjectActor, ProjectRules
+from intermute.project.breaker import Breaker, BreakerState
+from intermute.project.clock import Clock, SystemClock
+from intermute.project.committing import CommitMode, Committer
+from intermute.project.messages import (
+    Ask,
+    CommandFailed,
+    Idempotency,
+    Outcome,
+    ProjectUnusable,
+    StorageUnavailable,
+    Told,
+)
+from intermute.storage import faults
+from intermute.storage.connections import settle
+from intermute.storage.files import DataDirectory, project_tag
+from intermute.storage.reader import AgentFilter, Reader
+from intermute.storage.writer import Writer
+
+__all__ = ["AgentFilter", "ProjectHealth", "Projects", "ProjectsSettings", "Reader"]
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@attrs.frozen
+class ProjectsSettings:
+    """How the projects of a server are kept.
+
+    Attributes:
+        path: The data directory.
+        commit: Where commits run, see `intermute.project.committing`.
+    """
+
+    path: Path
+    rules: ProjectRules = attrs.field(factory=ProjectRules)
+    commit: CommitMode = CommitMode.AUTO
+    live_max: int = limits.ACTORS_LIVE_MAX
+    idle_ms: int = limits.ACTOR_IDLE_MS
+    mailbox_len_max: int = limits.MAILBOX_LEN_MAX
+    batch_len_max: int = limits.BATCH_LEN_MAX
+    sweep_interval_ms: int = limits.SWEEP_INTERVAL_MS
+
+
+@attrs.frozen
+class ProjectHealth:
+    """How one project in use is: its breaker, and whether its file can be used."""
+
+    tag: str
+    breaker: BreakerState
+    faults_in_row: int
+    last_fault: str
+    usable: bool
+
+    @property
+    def ready(self) -> bool:
+        return self.usable and self.breaker is not BreakerState.OPEN
+
+
+class Projects:
+    """All projects of one data directory. `serve` must run while it is used.
+
+    Raises:
+        intermute.storage.faults.InUse, WrongFile: From the constructor.
+    """
+
+    def __init__(self, settings: ProjectsSettings, *, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock: Clock = clock or SystemClock()
+        self._data = DataDirectory(settings.path)
+        self._names: dict[str, str] = {}
+        self._breakers: OrderedDict[str, Breaker] = OrderedDict()
+        self._readers: OrderedDict[str, Reader] = OrderedDict()
+        # Projects that could not be opened when they were last asked for, and why.
+        self._unusable: dict[str, str] = {}
+        self._actors: Directory[str, Ask, Told] = Directory(
+            self._open_actor,
+            live_max=settings.live_max,
+            idle_s=settings.idle_ms / 1000,
+            mailbox_len_max=settings.mailbox_len_max,
+            batch_len_max=settings.batch_len_max,
+        )
+
+    async def serve(
+        self,
+        *,
+        drain_ms: int = limits.SHUTDOWN_DRAIN_MS,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Run the actors until `stop`; then drain, close every file and let go of the directory."""
+        try:
+            await self._actors.serve(drain_s=drain_ms / 1000, task_status=task_status)
+        finally:
+            self._close_readers()
+            for path in self._data.paths():
+                settle(path)
+            self._data.close()
+
+    def stop(self) -> None:
+        """Refuse new commands and let `serve` end once what was asked is answered.
+
+        Readers go first: a file whose last reader outlives its writer keeps its `-wal`.
+        """
+        self._close_readers()
+        self._actors.stop()
+
+    async def ask(
+        self,
+        project: str,
+        command: Command,
+        caller: Caller,
+        idempotency: Idempotency | None = None,
+    ) -> Told:
+        """Have the project decide a command. It answers once the decision is durable.
+
+        Raises:
+            actors.Overloaded, actors.ActorStopped, StorageUnavailable, CommandFailed.
+
+        Cancellation: the command may be decided all the same; its outcome is then unknown to
+        whoever asked, who can ask again with the same idempotency key.
+        """
+        name = normalise_project(project)
+        if name is None:
+            return _refused(Code.INVALID_PROJECT, INVALID_NAME)
+        tag = project_tag(name)
+        known = self._data.find(tag) is not None
+        if not known and not command.changes:
+            return self._ask_nobody(State(tag=tag, project=name), command, caller)
+        if not known and len(self._data) >= limits.PROJECTS_MAX:
+            return _refused(
+                Code.LIMIT_REACHED, f"this server keeps at most {limits.PROJECTS_MAX} projects"
+            )
+        self._names[tag] = name
+        return await self._actors.ask(tag, Ask(command, self._clock.stamp(), caller, idempotency))
+
+    def _ask_nobody(self, state: State, command: Command, caller: Caller) -> Told:
+        """Decide a question about a project of which nothing is kept, and keep nothing of it."""
+        stamp = self._clock.stamp()
+        advance(state, stamp)
+        return Told(epoch=0, seq=0, decision=decide(state, command, stamp, caller))
+
+    @staticmethod
+    def tag_of(project: str) -> str:
+        """The tag that every id of the project carries."""
+        return project_tag(project)
+
+    def name_of(self, tag: str) -> str | None:
+        """The name of the project with this tag, None when there is none.
+
+        Raises:
+            StorageUnavailable: Its file cannot be read.
+        """
+        if tag not in self._names:
+            reader = self._reader(tag)
+            if reader is None:
+                return None
+            self._names[tag] = reader.project
+        return self._names[tag]
+
+    def exists(self, project: str) -> bool:
+        """Whether anything was ever kept for the project."""
+        name = normalise_project(project)
+        return name is not None and self._data.find(project_tag(name)) is not None
+
+    def read(self, project: str, query: Callable[[Reader], T], *, empty: T) -> T:
+        """The result of a query on committed data, `empty` when the project has no data.
+
+        Raises:
+            StorageUnavailable: The file cannot be read.
+        """
+        name = normalise_project(project)
+        tag = "" if name is None else project_tag(name)
+        reader = self._reader(tag)
+        if reader is None:
+            return empty
+        try:
+            return query(reader)
+        except faults.FAULTS as error:
+            self._drop_reader(tag)
+            raise _unreadable(error) from error
+
+    def all_projects(self) -> Iterator[str]:
+        """The names of all projects whose files can be read, each opened when it is come to."""
+        for tag in self._data.tags():
+            try:
+                name = self.name_of(tag)
+            except StorageUnavailable:
+                _log.warning("project file of tag %s cannot be read", tag)
+                continue
+            if name is not None:
+                yield name
+
+    def health(self) -> list[ProjectHealth]:
+        """The health of every project that is live, failing, or not to be opened."""
+        now_us = self._clock.stamp().mono_us
+        troubled = [tag for tag, breaker in self._breakers.items() if breaker.faults_in_row]
+        found = []
+        for tag in dict.fromkeys((*self._actors.live(), *troubled, *self._unusable)):
+            breaker = self._breakers.get(tag) or Breaker()
+            found.append(
+                ProjectHealth(
+                    tag=tag,
+                    breaker=breaker.state(now_us),
+                    faults_in_row=breaker.faults_in_row,
+                    last_fault=self._unusable.get(tag, breaker.last_fault),
+                    usable=tag not in self._unusable and self._readable(tag),
+                )
+            )
+        return found
+
+    def statistics(self) -> DirectoryStatistics[str]:
+        return self._actors.statistics()
+
+    def _readable(self, tag: str) -> bool:
+        try:
+            reader = self._reader(tag)
+            if reader is not None:
+                reader.settings()
+        except (StorageUnavailable, *faults.FAULTS):
+            return False
+        return True
+
+    @asynccontextmanager
+    async def _open_actor(self, tag: str) -> AsyncIterator[ProjectActor]:
+        """The project's actor on its file, with its sweeper beside it."""
+        try:
+            writer = self._open_writer(tag)
+        except ProjectUnusable as error:
+            self._unusable[tag] = str(error)
+            raise
+        self._unusable.pop(tag, None)
+        try:
+            actor = await self._start_actor(tag, writer)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._sweep, tag, actor)
+                yield actor
+                nursery.cancel_scope.cancel()
+        finally:
+            self._drop_reader(tag)
+            writer.close()
+
+    def _open_writer(self, tag: str) -> Writer:
+        project = self._names[tag]
+        at_us = self._clock.stamp().at_us
+        try:
+            path = self._data.create(project)
+            return Writer.open(path, project=project, tag=tag, at_us=at_us)
+        except faults.StorageError as error:
+            raise ProjectUnusable(str(error)) from error
+        except faults.FAULTS as error:
+            raise ProjectUnusable(faults.describe(error).kind) from error
+        except OSError as error:
+            raise ProjectUnusable(error.strerror or "the file system refuses") from error
+
+    async def _start_actor(self, tag: str, writer: Writer) -> ProjectActor:
+        try:
+            actor = ProjectActor(
+                writer,
+                tag=tag,
+                rules=self._settings.rules,
+                clock=self._clock,
+                breaker=self._breaker(tag),
+                committer=Committer(self._settings.commit),
+            )
+            await actor.start()
+        except faults.FAULTS as error:
+            raise ProjectUnusable(faults.describe(error).kind) from error
+        except (faults.StorageError, StorageUnavailable) as error:
+            raise ProjectUnusable(str(error)) from error
+        return actor
+
+    async def _sweep(self, tag: str, actor: ProjectActor) -> None:
+        """Ask the actor, through its own mailbox, to do what time has made due."""
+        while True:
+            await trio.sleep(self._settings.sweep_interval_ms / 1000)
+            due = actor.sweep()
+            if due is None:
+                continue
+            try:
+                await self._actors.ask_nowait(tag, due).wait()
+            except (Overloaded, ActorStopped, StorageUnavailable, CommandFailed) as error:
+                # Leases that are due lapse with the next command all the same.
+                _log.warning("sweep of project %s put off: %s", tag, error)
+
+    def _breaker(self, tag: str) -> Breaker:
+        """A breaker outlives its actor, or restarts would hide that a disk is broken."""
+        breaker = self._breakers.setdefault(tag, Breaker())
+        self._breakers.move_to_end(tag)
+        if len(self._breakers) > limits.PROJECTS_MAX:
+            self._breakers.popitem(last=False)
+        return breaker
+
+    def _reader(self, tag: str) -> Reader | None:
+        reader = self._readers.get(tag)
+        if reader is not None:
+            self._readers.move_to_end(tag)
+            return reader
+        path = self._data.find(tag)
+        if path is None:
+            return None
+        try:
+            reader = Reader.open(path)
+        except faults.FAULTS as error:
+            raise _unreadable(error) from error
+        except faults.StorageError as error:
+            _log.error("project %s: %s", tag, error)
+            raise _unreadable(error) from error
+        if reader is not None:
+            self._readers[tag] = reader
+            if len(self._readers) > limits.READERS_OPEN_MAX:
+                self._readers.popitem(last=False)[1].close()
+        return reader
+
+    def _drop_reader(self, tag: str) -> None:
+        reader = self._readers.pop(tag, None)
+        if reader is not None:
+            reader.close()
+
+    def _close_readers(self) -> None:
+        for tag in tuple(self._readers):
+            self._drop_reader(tag)
+
+
+def _refused(code: Code, detail: str) -> Told:
+    """A refusal from before any project: it has no place in any order."""
+    return Told(epoch=0, seq=0, decision=Refusal(code, detail))
+
+
+def _unreadable(error: Any) -> StorageUnavailable:
+    kind = faults.describe(error).kind
+    return StorageUnavailable(kind, outcome=Outcome.NOT_DONE, retry_after_s=1.0)

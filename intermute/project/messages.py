@@ -1,0 +1,90 @@
+"""What goes into a project's mailbox and what comes back."""
+
+from enum import StrEnum
+
+from intermute.domain.commands import Caller, Command
+from intermute.domain.decision import Decision
+from intermute.domain.stamp import Stamp
+from intermute.domain.values import value
+
+
+@value
+class Idempotency:
+    """A request that may be asked again.
+
+    Attributes:
+        key: 16 bytes, from the client's key and whom it acts for.
+        fingerprint: 16 bytes of the whole request, so that a key used for something else is seen.
+    """
+
+    key: bytes
+    fingerprint: bytes
+
+
+@value
+class Ask:
+    """A command with all that belongs to it."""
+
+    command: Command
+    stamp: Stamp
+    caller: Caller
+    idempotency: Idempotency | None = None
+
+
+@value
+class Told:
+    """A decision and where it stands in the project's order.
+
+    Attributes:
+        epoch: Rises each time an actor takes the project's file over.
+        seq: Rises with every decided command of an epoch, from 1.
+        replayed: The answer is the one that was given to the same request before.
+    """
+
+    epoch: int
+    seq: int
+    decision: Decision
+    replayed: bool = False
+
+
+class Outcome(StrEnum):
+    """What is known of a command that a storage fault met."""
+
+    NOT_DONE = "not_done"
+    UNKNOWN = "unknown"
+
+
+class StorageUnavailable(Exception):
+    """The project's storage failed or is given time to recover. Asking again is safe.
+
+    Attributes:
+        outcome: Whether the command certainly had no effect.
+        retry_after_s: Seconds after which asking again is sensible.
+        kind: The kind of the fault, see `intermute.storage.faults.Fault`.
+    """
+
+    def __init__(self, kind: str, *, outcome: Outcome, retry_after_s: float) -> None:
+        super().__init__(f"storage: {kind}")
+        self.kind = kind
+        self.outcome = outcome
+        self.retry_after_s = retry_after_s
+
+    def again(self) -> "StorageUnavailable":
+        """The same, as an exception of its own."""
+        return StorageUnavailable(self.kind, outcome=self.outcome, retry_after_s=self.retry_after_s)
+
+
+class ProjectUnusable(Exception):
+    """A project's file cannot be opened; the text is fit for clients.
+
+    The runtime passes on only the text, so its beginning tells it from the words of a bug.
+    """
+
+    PREFIX = "its file cannot be used: "
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{self.PREFIX}{reason}")
+
+
+class CommandFailed(Exception):
+    """A bug met this one command. It had no effect; all others are untouched."""
