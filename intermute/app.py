@@ -1,0 +1,214 @@
+"""The composition root: everything built from one settings object, and nowhere else.
+
+Tests build the same app with the same function.
+"""
+
+import gc
+import socket
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+import attrs
+import trio
+from quart_trio import QuartTrio
+
+from intermute.domain import limits
+from intermute.domain.projects import INVALID_NAME, normalise_project
+from intermute.project.actor import ProjectRules
+from intermute.project.clock import Clock
+from intermute.project.committing import CommitMode
+from intermute.project.directory import Projects, ProjectsSettings
+from intermute.storage.faults import StorageError
+from intermute.web.access import Proxies
+from intermute.web.agents import agents_blueprint
+from intermute.web.edge import OPERATOR, Edge
+from intermute.web.errors import handle_errors
+from intermute.web.guard import ASGIApp, Guard, HostPolicy
+from intermute.web.health import health_blueprint
+from intermute.web.inline import InlineConnection
+from intermute.web.keys import KeysFileError, KeyStore, add_key, ensure
+from intermute.web.listeners import (
+    ListenError,
+    address_of,
+    close_listeners,
+    open_tcp_listeners,
+    open_unix_listener,
+)
+from intermute.web.reservations import reservations_blueprint
+from intermute.web.server import serve as serve_sockets
+from intermute.web.settings import settings_blueprint
+from intermute.web.websocket import use_bounded_websockets
+
+__all__ = [
+    "START_ERRORS",
+    "Application",
+    "CommitMode",
+    "Settings",
+    "make_key",
+    "serve",
+    "settle_collector",
+]
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """Everything that can be set.
+
+    Attributes:
+        data: The data directory.
+        host, port: Where to listen; port 0 is any free one.
+        socket: Path of a Unix socket to listen on as well, or None.
+        keys_file: The keys file; made when missing.
+        allowed_hosts: Names beside the loopback ones under which the server may be addressed.
+        trusted_proxies: Addresses or networks of proxies whose forwarding headers are believed.
+    """
+
+    data: Path
+    keys_file: Path
+    host: str = "127.0.0.1"
+    port: int = 7338
+    socket: Path | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    commit: CommitMode = CommitMode.AUTO
+    patterns_per_agent_max: int = limits.PATTERNS_PER_AGENT_DEFAULT
+    tokens_required: bool = False
+    actor_idle_ms: int = limits.ACTOR_IDLE_MS
+    actors_live_max: int = limits.ACTORS_LIVE_MAX
+
+
+START_ERRORS = (ListenError, StorageError, KeysFileError, ValueError)
+
+
+class Application:
+    """The app of one server: its projects, its keys, and the ASGI app over them.
+
+    Raises:
+        intermute.storage.faults.StorageError: The data directory cannot be used.
+        intermute.web.keys.KeysFileError: The keys file cannot be used.
+        ValueError: A setting is not valid.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+        proxies = Proxies.parse(settings.trusted_proxies)
+        hosts = HostPolicy(settings.allowed_hosts)
+        ensure(settings.keys_file)
+        self.settings = settings
+        self.keys = KeyStore(settings.keys_file)
+        self.projects = Projects(
+            ProjectsSettings(
+                path=settings.data,
+                rules=ProjectRules(
+                    patterns_per_agent_max=settings.patterns_per_agent_max,
+                    tokens_required=settings.tokens_required,
+                ),
+                commit=settings.commit,
+                idle_ms=settings.actor_idle_ms,
+                live_max=settings.actors_live_max,
+            ),
+            clock=clock,
+        )
+        self.quart = _build_quart(Edge(self.projects, self.keys, proxies), settings)
+        self.asgi = Guard(
+            cast(ASGIApp, self.quart),
+            hosts=hosts,
+            body_len_max=limits.BODY_LEN_MAX,
+            body_timeout_s=limits.BODY_WAIT_MS / 1000,
+        )
+
+
+def _build_quart(edge: Edge, settings: Settings) -> QuartTrio:
+    app = QuartTrio("intermute", static_folder=None, template_folder=None)
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    use_bounded_websockets(app)
+    app.asgi_http_class = InlineConnection
+    handle_errors(app)
+    app.register_blueprint(health_blueprint(edge, settings.data))
+    app.register_blueprint(agents_blueprint(edge))
+    app.register_blueprint(reservations_blueprint(edge))
+    app.register_blueprint(settings_blueprint(edge))
+    return app
+
+
+def settle_collector() -> None:
+    """Set the garbage collector up for a process that keeps what it has loaded.
+
+    What exists now is never looked at again, and young objects are collected in large lots: a
+    command makes dozens of them, nearly all of which are gone without the collector's help.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+async def serve(
+    settings: Settings,
+    *,
+    shutdown: Callable[[], Awaitable[object]],
+    on_reload: Callable[[Callable[[], None]], object] = lambda _: None,
+    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Listen, serve until `shutdown` returns, then drain, checkpoint and close everything.
+
+    Args:
+        on_reload: Is given the function that reads the keys file again.
+        task_status: Told the addresses once connections are accepted.
+
+    Raises:
+        intermute.web.server.ListenError: An address cannot be listened on.
+        StorageError, KeysFileError, ValueError: See `Application`.
+    """
+    sockets = _open_listeners(settings)
+    try:
+        application = Application(settings)
+    except BaseException:
+        close_listeners(sockets)
+        raise
+    on_reload(application.keys.reload)
+    addresses = [_shown_address(sock) for sock in sockets]
+    async with trio.open_nursery() as nursery:
+        await nursery.start(application.projects.serve)
+        await serve_sockets(
+            application.asgi,
+            sockets,
+            shutdown=shutdown,
+            on_ready=lambda: task_status.started(addresses),
+        )
+        application.projects.stop()
+
+
+def make_key(keys_file: Path, project: str, *, operator: bool, expires_at: datetime | None) -> str:
+    """Make a key for a project and keep its hash in the keys file. It is not to be had again.
+
+    Raises:
+        ValueError: The project is no name.
+        KeysFileError: The file cannot be used.
+    """
+    name = normalise_project(project)
+    if name is None:
+        raise ValueError(INVALID_NAME)
+    return add_key(keys_file, name, rights=(OPERATOR,) if operator else (), expires_at=expires_at)
+
+
+def _open_listeners(settings: Settings) -> list[socket.socket]:
+    """The listening sockets of the settings, TCP first."""
+    sockets = open_tcp_listeners(
+        settings.host, settings.port, user_timeout_ms=limits.SOCKET_USER_TIMEOUT_MS
+    )
+    if settings.socket is not None:
+        try:
+            sockets.append(open_unix_listener(settings.socket))
+        except BaseException:
+            close_listeners(sockets)
+            raise
+    return sockets
+
+
+def _shown_address(sock: socket.socket) -> str:
+    """Where a listener can be reached, as a URL or the path of a Unix socket."""
+    host, port = address_of(sock)
+    if port is None:
+        return f"unix:{host}"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,202 @@
+"""The `intermute` command: serve, init. Exit code 2 for wrong usage, 1 for anything else."""
+
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import trio
+
+from intermute import __version__
+from intermute.domain import limits
+
+if TYPE_CHECKING:
+    from intermute.app import Settings
+
+_log = logging.getLogger(__name__)
+
+KEYS_FILE_VARIABLE = "INTERMUTE_KEYS_FILE"
+KEYS_FILE_DEFAULT = "intermute.keys.yaml"
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="intermute")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Coordination for agents that edit the same repository at the same time."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+_keys_file_option = click.option(
+    "--keys-file",
+    envvar=KEYS_FILE_VARIABLE,
+    default=KEYS_FILE_DEFAULT,
+    show_default=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=f"The keys file; also from {KEYS_FILE_VARIABLE}.",
+)
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=7338, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--db",
+    default="intermute-data",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Data directory, one file for each project.",
+)
+@click.option(
+    "--socket", type=click.Path(path_type=Path), help="Unix socket to listen on as well (0660)."
+)
+@_keys_file_option
+@click.option(
+    "--allowed-host",
+    multiple=True,
+    help="A name beside localhost under which the server is reached; may be repeated.",
+)
+@click.option(
+    "--trusted-proxy",
+    multiple=True,
+    help="Address or network of a proxy whose forwarding headers are believed; may be repeated.",
+)
+@click.option(
+    "--commit",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "inline", "thread"]),
+    help="Where transactions are committed.",
+)
+@click.option(
+    "--patterns-per-agent",
+    default=limits.PATTERNS_PER_AGENT_DEFAULT,
+    show_default=True,
+    type=click.IntRange(1, limits.PATTERNS_PER_AGENT_MAX),
+    help="How many patterns one agent may hold.",
+)
+@click.option(
+    "--require-agent-tokens",
+    is_flag=True,
+    help="Registered agents act only with their token (else: once they have shown it).",
+)
+@click.option(
+    "--log-level",
+    default="info",
+    show_default=True,
+    type=click.Choice(["debug", "info", "warning", "error"]),
+)
+def serve(
+    host: str,
+    port: int,
+    db: Path,
+    socket: Path | None,
+    keys_file: Path,
+    allowed_host: tuple[str, ...],
+    trusted_proxy: tuple[str, ...],
+    commit: str,
+    patterns_per_agent: int,
+    require_agent_tokens: bool,
+    log_level: str,
+) -> None:
+    """Run the server until SIGTERM or SIGINT. SIGHUP reads the keys file again."""
+    # The server's modules cost half a second to load, which `--help` should not pay.
+    from intermute import app
+
+    logging.basicConfig(
+        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    settings = app.Settings(
+        data=db,
+        keys_file=keys_file,
+        host=host,
+        port=port,
+        socket=socket,
+        allowed_hosts=allowed_host,
+        trusted_proxies=trusted_proxy,
+        commit=app.CommitMode(commit),
+        patterns_per_agent_max=patterns_per_agent,
+        tokens_required=require_agent_tokens,
+    )
+    app.settle_collector()
+    failed: list[str] = []
+    misused: list[str] = []
+    try:
+        trio.run(_serve_until_signalled, settings)
+    except* ValueError as errors:
+        misused = [str(error) for error in _leaves(errors)]
+    except* app.START_ERRORS as errors:
+        failed = [str(error) for error in _leaves(errors)]
+    if misused:
+        raise click.UsageError("; ".join(misused))
+    if failed:
+        raise click.ClickException("; ".join(failed))
+
+
+async def _serve_until_signalled(settings: "Settings") -> None:
+    from intermute import app
+
+    stopped = trio.Event()
+    reload_keys: list[Callable[[], None]] = []
+    async with trio.open_nursery() as nursery:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            nursery.start_soon(_watch, signals, stopped, reload_keys)
+            async with trio.open_nursery() as serving:
+                addresses = await serving.start(
+                    partial(
+                        app.serve, settings, shutdown=stopped.wait, on_reload=reload_keys.append
+                    )
+                )
+                _log.info("intermute %s listens on %s", __version__, ", ".join(addresses))
+            nursery.cancel_scope.cancel()
+    _log.info("stopped")
+
+
+async def _watch(
+    signals: AsyncIterator[int], stopped: trio.Event, reload_keys: list[Callable[[], None]]
+) -> None:
+    async for number in signals:
+        if number == signal.SIGHUP:
+            for reload in reload_keys:
+                reload()
+        else:
+            _log.info("stopping")
+            stopped.set()
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+@main.command()
+@click.option("--project", required=True, help="The project that the key is for.")
+@_keys_file_option
+@click.option("--operator", is_flag=True, help="The key may act on any agent of the project.")
+@click.option("--expires-days", type=click.IntRange(1, 3650), help="Days until the key ends.")
+def init(project: str, keys_file: Path, operator: bool, expires_days: int | None) -> None:
+    """Make an API key for a project and print it once."""
+    from intermute.app import START_ERRORS, make_key
+
+    expires_at = None if expires_days is None else datetime.now(UTC) + timedelta(days=expires_days)
+    try:
+        key = make_key(keys_file, project, operator=operator, expires_at=expires_at)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    except START_ERRORS as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(key)
+    click.echo(
+        f"The key for project {project!r} is above, once: {keys_file} keeps only its hash.\n"
+        "Send it as `Authorization: Bearer KEY`. A running server takes it up by itself.",
+        err=True,
+    )

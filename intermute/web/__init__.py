@@ -1,0 +1,1 @@
+"""HTTP and WebSocket: who is calling, what they ask, what they are told."""

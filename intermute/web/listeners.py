@@ -1,0 +1,152 @@
+"""Sockets to listen on, TCP and Unix, opened before anything is served and closed after."""
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+__all__ = [
+    "ListenError",
+    "address_of",
+    "close_listeners",
+    "open_tcp_listeners",
+    "open_unix_listener",
+]
+
+BACKLOG_LEN = 1024
+SOCKET_BUFFER_LEN = 128 * 1024
+_ABSENT = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+
+
+class ListenError(Exception):
+    """An address cannot be listened on; the message names it and says why."""
+
+
+def open_tcp_listeners(host: str, port: int, *, user_timeout_ms: int) -> list[socket.socket]:
+    """Listen on every address of a host.
+
+    Args:
+        host: A name or an address; IPv6 with or without brackets; blank for every interface.
+        port: 0 for any free one, the same for all addresses; `address_of` says which.
+        user_timeout_ms: After this long without an acknowledgement the kernel drops a peer.
+
+    Returns:
+        Listening, non-blocking sockets, at least one.
+
+    Raises:
+        ListenError: The host is unknown or an address is taken; nothing stays open.
+    """
+    name = host.strip().removeprefix("[").removesuffix("]")
+    shown = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+    opened: list[socket.socket] = []
+    absent: OSError | None = None
+    try:
+        found = socket.getaddrinfo(
+            name or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        for family, _, _, _, address in dict.fromkeys(found):
+            chosen = port or (address_of(opened[0])[1] if opened else 0)
+            try:
+                opened.append(
+                    _listen_on(family, (address[0], chosen, *address[2:]), user_timeout_ms)
+                )
+            except OSError as error:
+                # A name may stand for an address this machine does not have, ::1 for example.
+                absent = error
+                if error.errno not in _ABSENT:
+                    raise
+        if absent is not None and not opened:
+            raise absent
+    except OSError as error:
+        for sock in opened:
+            sock.close()
+        raise ListenError(f"cannot listen on {shown}: {error.strerror or error}") from error
+    return opened
+
+
+def _listen_on(family: int, address: tuple[Any, ...], user_timeout_ms: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Accepted sockets inherit these; the buffers must be set before listen for that.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, user_timeout_ms)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_LEN)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER_LEN)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG_LEN)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def open_unix_listener(path: str | os.PathLike[str], mode: int = 0o660) -> socket.socket:
+    """Listen on a Unix socket; `serve` removes the file when it ends.
+
+    A socket file that nobody answers on is replaced. The file never has more rights than `mode`.
+
+    Raises:
+        ListenError: A server answers there, or it is no socket, or the file cannot be made.
+    """
+    name = os.fspath(path)
+    try:
+        _remove_dead_socket(name)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            # Linux makes the file with the rights of the socket itself, less the umask.
+            os.fchmod(sock.fileno(), mode)
+            sock.bind(name)
+            os.chmod(name, mode)
+            sock.listen(BACKLOG_LEN)
+            sock.setblocking(False)
+        except OSError:
+            sock.close()
+            raise
+    except OSError as error:
+        raise ListenError(f"cannot listen on {name}: {error.strerror or error}") from error
+    return sock
+
+
+def address_of(sock: socket.socket) -> tuple[str, int | None]:
+    """Where a listener listens: (address, port), or (path, None) for a Unix socket."""
+    name: Any = sock.getsockname()
+    return (str(name), None) if sock.family == socket.AF_UNIX else (str(name[0]), int(name[1]))
+
+
+def _remove_dead_socket(path: str) -> None:
+    """Remove a socket file that nobody answers on; no file is fine."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise ListenError(f"cannot listen on {path}: there is something that is not a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except BlockingIOError:
+            pass  # Its backlog is full, which is an answer too.
+    raise ListenError(f"another server is listening on {path}")
+
+
+def close_listeners(sockets: Iterable[socket.socket]) -> None:
+    """Close listeners, those closed already included, and remove Unix socket files."""
+    for sock in sockets:
+        if sock.fileno() < 0:
+            continue
+        path = address_of(sock)[0] if sock.family == socket.AF_UNIX else None
+        sock.close()
+        if path is not None:
+            # Another server's by now, or gone: then it is not ours to remove.
+            with suppress(ListenError, OSError):
+                _remove_dead_socket(path)

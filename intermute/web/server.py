@@ -1,0 +1,480 @@
+"""Serving and stopping: listening sockets on one side, an ASGI app on the other.
+
+Hypercorn speaks the protocols (its `H11Protocol` and everything below); the life of a
+connection is ours. Hypercorn's own loop sends inside a shield without a deadline, accepts
+without a bound and lets one malformed handshake end the whole server.
+"""
+
+import errno
+import logging
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any, cast
+
+import attrs
+import h11
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.events import StreamClosed
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
+from hypercorn.protocol.ws_stream import WSStream
+from hypercorn.trio.lifespan import Lifespan
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import wrap_app
+from wsproto.utilities import ProtocolError as WebsocketProtocolError
+
+from intermute.web.guard import ASGIApp
+from intermute.web.listeners import (
+    ListenError,
+    address_of,
+    close_listeners,
+    open_tcp_listeners,
+    open_unix_listener,
+)
+from intermute.web.problem import problem, problem_headers
+
+__all__ = [
+    "ListenError",
+    "ServerLimits",
+    "address_of",
+    "open_tcp_listeners",
+    "open_unix_listener",
+    "serve",
+]
+
+RECEIVE_LEN_MAX = 64 * 1024
+WRITES_IN_A_ROW_MAX = 16
+APP_QUEUE_LEN_MAX = 4
+# How long a peer is read after its last answer, so that the answer is not lost to a reset.
+LINGER_S = 1.0
+# How long what still runs for a peer that went away may take to notice.
+LEAVE_S = 1.0
+_ACCEPT_PAUSE_S = 0.1
+_ACCEPT_OUT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+
+# What a peer can cause in the protocol code; any of these ends its connection only.
+_PEER_FAULTS = (OSError, ValueError, h11.ProtocolError, WebsocketProtocolError)
+
+
+_PROTOCOL_ERRORS = {
+    400: ("bad_request", "The request is malformed"),
+    431: ("headers_too_large", "The headers are too large"),
+}
+
+_log = logging.getLogger("intermute.web.server")
+
+
+@attrs.frozen(kw_only=True)
+class ServerLimits:
+    """What one server grants its peers. Seconds and bytes.
+
+    Attributes:
+        connections_max: Open at once over all listeners; more wait in the kernel's backlog.
+        header_timeout_s: From a request's first byte (or the accept) to the end of its headers.
+        idle_timeout_s: Between requests on one connection.
+        send_timeout_s: For one piece of an answer or one frame; then the peer is cut off.
+        graceful_timeout_s: From the shutdown signal to the end of the last request.
+        headers_len_max: Request line and headers; more is 431.
+        websocket_message_len_max: One inbound message; more is close 1009.
+        websocket_ping_interval_s: Between pings to an open WebSocket.
+    """
+
+    connections_max: int = 1024
+    header_timeout_s: float = 10.0
+    idle_timeout_s: float = 75.0
+    send_timeout_s: float = 5.0
+    graceful_timeout_s: float = 4.0
+    headers_len_max: int = 32 * 1024
+    websocket_message_len_max: int = 256 * 1024
+    websocket_ping_interval_s: float = 20.0
+
+
+class _Peer(h11.Connection):
+    """HTTP/1.1 as a peer speaks it, deaf to whatever follows its last request.
+
+    h11 calls that an error, and Hypercorn would cut the answer to that request short for it.
+    """
+
+    def receive_data(self, data: bytes) -> None:
+        if self.their_state is not h11.MUST_CLOSE:
+            super().receive_data(data)
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        return h11.NEED_DATA if self.their_state is h11.MUST_CLOSE else super().next_event()
+
+
+class _Http1(H11Protocol):
+    """Hypercorn's HTTP/1.1, without the ways out of it and with our errors."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._head = b""
+        size = self.config.h11_max_incomplete_size
+        self.connection = _Peer(h11.SERVER, max_incomplete_event_size=size)
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Stay with HTTP/1.1: an upgrade to HTTP/2 is ignored, as the RFC allows."""
+
+    async def _send_h11_event(self, event: Any) -> None:
+        """Send what the event is on the wire; a head waits for the first of its body."""
+        try:
+            data = self.connection.send(event) or b""
+        except h11.LocalProtocolError:
+            if self.connection.their_state is not h11.ERROR:
+                raise
+            return
+        if isinstance(event, h11.Response):
+            self._head = data
+            return
+        if self._head:
+            data, self._head = self._head + data, b""
+        if data:
+            await self.send(RawData(data=data))
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        extensions = b"sec-websocket-extensions"
+        if any(name == extensions for name, _ in request.headers):
+            # Compression is declined: wsproto inflates a frame without a bound.
+            request = h11.Request(
+                method=request.method,
+                target=request.target,
+                headers=[header for header in request.headers if header[0] != extensions],
+                http_version=request.http_version,
+            )
+        await super()._create_stream(request)
+
+    async def _send_error_response(self, status_code: int) -> None:
+        code, title = _PROTOCOL_ERRORS.get(status_code, _PROTOCOL_ERRORS[400])
+        body = problem(status_code, code, title, "It is not an HTTP request this server reads.")
+        headers = problem_headers(body, (b"connection", b"close"))
+        answer = h11.Response(status_code=status_code, headers=headers)
+        try:
+            head = self.connection.send(answer)
+            whole = [head, self.connection.send(h11.Data(data=body))]
+            self.connection.send(h11.EndOfMessage())
+        except h11.LocalProtocolError:
+            return
+        # In one piece, because the app may be answering at the same time.
+        await self.send(RawData(b"".join(whole)))
+
+    async def handle(self, event: Event) -> None:
+        await super().handle(event)
+        stream = self.stream
+        if isinstance(stream, WSStream) and stream.buffer.length > stream.buffer.max_length:
+            # Close 1009 was sent, but Hypercorn would go on collecting the message.
+            await self.stream_send(StreamClosed(stream_id=STREAM_ID))
+
+
+class _Tasks(TaskGroup):
+    """The tasks of one connection; Hypercorn spawns its ping timer, which must not outlast it."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        super().__init__()
+        self.nursery = self._nursery = nursery
+        self.pinging = trio.CancelScope()
+
+    def spawn(self, func: Callable[..., Awaitable[None]], *args: object) -> None:
+        async def run() -> None:
+            with self.pinging:
+                await func(*args)
+
+        self.nursery.start_soon(run)
+
+
+class _Connection:
+    """One accepted connection, from its first byte to its last.
+
+    The reading task runs inside `_reading`, whose deadline is what idleness, slow headers,
+    lingering and shutdown move. A failed or late send ends everything at once: bytes may be
+    missing from the stream, and the app may be waiting for a reader that is gone.
+    """
+
+    def __init__(self, server: "_Server", stream: trio.SocketStream) -> None:
+        self._server = server
+        self._limits = server.limits
+        self._stream = stream
+        self._send_lock = trio.Lock()
+        self._writes = 0
+        self._sending: trio.CancelScope | None = None
+        self._send_until_s = float("inf")
+        self._reading = trio.CancelScope(
+            deadline=trio.current_time() + self._limits.header_timeout_s
+        )
+        self._idle = True
+        self._in_headers = True
+        self._discarding = False
+        self._tasks: _Tasks
+        self._protocol: _Http1
+
+    async def run(self) -> None:
+        """Serve the connection until either side ends it."""
+        client, server = self._endpoints()
+        async with trio.open_nursery() as nursery:
+            self._tasks = tasks = _Tasks(nursery)
+            self._protocol = _Http1(
+                self._server.app,
+                self._server.config,
+                self._server.context,
+                tasks,
+                ConnectionState(self._server.state.copy()),
+                False,
+                client,
+                server,
+                self._send,
+            )
+            with self._reading:
+                await self._read()
+            tasks.pinging.cancel()
+            nursery.cancel_scope.deadline = trio.current_time() + LEAVE_S
+            await self._protocol.handle(Closed())
+
+    def stop(self, deadline_s: float) -> None:
+        """End now when idle, else after the request; no send lasts beyond `deadline_s`."""
+        self._send_until_s = deadline_s
+        if self._sending is not None:
+            self._sending.deadline = min(self._sending.deadline, deadline_s)
+        if self._idle:
+            self._reading.cancel()
+
+    def _endpoints(self) -> tuple[Any, Any]:
+        """The scope's `client` and `server`; a Unix socket is (None, (path, None))."""
+        sock = self._stream.socket
+        if sock.family == socket.AF_UNIX:
+            return None, (sock.getsockname(), None)
+        return sock.getpeername()[:2], sock.getsockname()[:2]
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                data = await self._stream.receive_some(RECEIVE_LEN_MAX)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return
+            if not self._discarding:
+                if self._idle and not self._in_headers:
+                    self._in_headers = True
+                    self._read_until(self._wait_s())
+                await self._protocol.handle(RawData(bytes(data)))
+            if not data:
+                return
+
+    def _wait_s(self) -> float:
+        if not self._idle:
+            return float("inf")
+        return self._limits.header_timeout_s if self._in_headers else self._limits.idle_timeout_s
+
+    def _read_until(self, timeout_s: float) -> None:
+        self._reading.deadline = trio.current_time() + timeout_s
+
+    async def _send(self, event: Event) -> None:
+        """What the protocol has for the peer; runs in the app's task or the reading one."""
+        if isinstance(event, RawData):
+            await self._write(event.data)
+        elif isinstance(event, Updated):
+            self._idle = event.idle
+            # What came early is the start of the next request.
+            self._in_headers = event.idle and self._protocol.connection.trailing_data[0] != b""
+            self._read_until(self._wait_s())
+        elif isinstance(event, Closed):
+            await self._finish()
+
+    async def _write(self, data: bytes) -> None:
+        """Send all of it or end the connection.
+
+        Shielded, so that a cancelled handler cannot cut a frame; with a deadline, because a peer
+        may never read. Nearly every answer fits the socket's buffer at once and needs neither.
+        """
+        await self._give_way()
+        try:
+            self._send_lock.acquire_nowait()
+        except trio.WouldBlock:
+            pass
+        else:
+            try:
+                sent = self._write_now(data)
+                if sent < len(data):
+                    await self._write_shielded(data[sent:])
+            finally:
+                self._send_lock.release()
+            return
+        async with self._send_lock:
+            await self._write_shielded(data)
+
+    async def _give_way(self) -> None:
+        """Notice a cancellation before each write, and let others run before some."""
+        self._writes += 1
+        if self._writes % WRITES_IN_A_ROW_MAX:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()
+
+    def _write_now(self, data: bytes) -> int:
+        """How many bytes the socket takes without waiting."""
+        try:
+            return os.write(self._stream.socket.fileno(), data)
+        except OSError:
+            # Its buffer is full, or the peer is gone: the ordinary way finds out which.
+            return 0
+
+    async def _write_shielded(self, data: bytes) -> None:
+        deadline = trio.current_time() + self._limits.send_timeout_s
+        scope = trio.CancelScope(shield=True, deadline=min(deadline, self._send_until_s))
+        self._sending = scope
+        try:
+            with scope:
+                await self._stream.send_all(data)
+                return
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            self._sending = None
+        self._tasks.nursery.cancel_scope.cancel()
+
+    async def _finish(self) -> None:
+        """Say that nothing follows, then read on for a moment and throw it away."""
+        self._discarding = True
+        self._idle = False
+        self._read_until(LINGER_S)
+        # Shielded, because the end of a response cancels the handler that is sending it; every
+        # holder of the lock has a deadline.
+        with trio.CancelScope(shield=True):
+            async with self._send_lock:
+                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                    await self._stream.send_eof()
+        await self._protocol.handle(Closed())
+
+
+class _Server:
+    """Everything the connections of one `serve` share."""
+
+    def __init__(self, app: ASGIApp, limits: ServerLimits) -> None:
+        self.app = wrap_app(cast(Any, app), 0, "asgi")
+        self.limits = limits
+        self.config = _configure(limits)
+        self.context = WorkerContext(None)
+        self.state: dict[str, Any] = {}
+        self._live: set[_Connection] = set()
+        self._stop_at_s: float | None = None
+        self._slots = trio.Semaphore(limits.connections_max)
+
+    async def accept(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
+        while True:
+            await self._slots.acquire()
+            try:
+                stream = await listener.accept()
+            except BaseException as error:
+                self._slots.release()
+                if not isinstance(error, OSError) or error.errno not in _ACCEPT_OUT_OF:
+                    raise
+                _log.error("out of descriptors or memory, not accepting for a moment")
+                await trio.sleep(_ACCEPT_PAUSE_S)
+            else:
+                nursery.start_soon(self._run_connection, stream)
+
+    async def stop(self, deadline_s: float) -> None:
+        self._stop_at_s = deadline_s
+        await self.context.terminated.set()
+        for connection in self._live:
+            connection.stop(deadline_s)
+
+    async def _run_connection(self, stream: trio.SocketStream) -> None:
+        connection = _Connection(self, stream)
+        self._live.add(connection)
+        if self._stop_at_s is not None:
+            connection.stop(self._stop_at_s)
+        try:
+            await connection.run()
+        except* _PEER_FAULTS as faults:
+            _log.debug("a connection ended by %s", type(faults.exceptions[0]).__name__)
+        except* Exception as bugs:
+            # A bug in the protocol code must end the connection that met it, never the server.
+            _log.error("a connection ended by a bug", exc_info=bugs)
+        finally:
+            self._live.remove(connection)
+            self._slots.release()
+            await trio.aclose_forcefully(stream)
+
+
+def _configure(limits: ServerLimits) -> Config:
+    config = Config()
+    config.accesslog = None
+    config.errorlog = _log
+    config.include_server_header = False
+    config.h11_max_incomplete_size = limits.headers_len_max
+    config.keep_alive_max_requests = sys.maxsize
+    config.max_app_queue_size = APP_QUEUE_LEN_MAX
+    config.websocket_max_message_size = limits.websocket_message_len_max
+    config.websocket_ping_interval = limits.websocket_ping_interval_s
+    return config
+
+
+async def serve(
+    app: ASGIApp,
+    sockets: Sequence[socket.socket],
+    *,
+    shutdown: Callable[[], Awaitable[object]],
+    limits: ServerLimits | None = None,
+    on_ready: Callable[[], object] = lambda: None,
+) -> None:
+    """Serve an ASGI app on listening sockets until `shutdown` returns.
+
+    Then nothing more is accepted, idle connections close, requests may finish for
+    `graceful_timeout_s`, the rest is cancelled, and the app's lifespan ends. Peers that have
+    stopped reading do not delay it.
+
+    Args:
+        app: Guarded already; its `lifespan` is run.
+        sockets: From `open_tcp_listeners` and `open_unix_listener`. Closed at the end in every
+            case, and Unix socket files are removed.
+        shutdown: Awaited once; its return starts the shutdown. `trio.Event().wait` will do.
+        on_ready: Called when connections are accepted; `task_status.started` will do.
+
+    Raises:
+        hypercorn.utils.LifespanFailureError: The app refused to start, perhaps in a group.
+
+    Cancellation: ends all connections at once, sends in progress included.
+    """
+    limits = limits or ServerLimits()
+    assert limits.connections_max > len(sockets), "each listener holds one slot in reserve"
+    server = _Server(app, limits)
+    try:
+        async with trio.open_nursery() as nursery:
+            lifespan = Lifespan(server.app, server.config, cast(Any, server.state))
+            await nursery.start(lifespan.handle_lifespan)
+            await lifespan.wait_for_startup()
+            async with trio.open_nursery() as connections:
+                await _accept_until(server, sockets, connections, shutdown, on_ready)
+            await lifespan.wait_for_shutdown()
+            nursery.cancel_scope.cancel()
+    finally:
+        close_listeners(sockets)
+
+
+async def _accept_until(
+    server: _Server,
+    sockets: Sequence[socket.socket],
+    connections: trio.Nursery,
+    shutdown: Callable[[], Awaitable[object]],
+    on_ready: Callable[[], object],
+) -> None:
+    grace_s = 0.0
+    try:
+        async with trio.open_nursery() as accepting:
+            for sock in sockets:
+                listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+                accepting.start_soon(server.accept, listener, connections)
+            on_ready()
+            await shutdown()
+            grace_s = server.limits.graceful_timeout_s
+            accepting.cancel_scope.cancel()
+    finally:
+        close_listeners(sockets)
+        deadline_s = trio.current_time() + grace_s
+        connections.cancel_scope.deadline = min(connections.cancel_scope.deadline, deadline_s)
+        with trio.CancelScope(shield=True):
+            await server.stop(deadline_s)

@@ -1,0 +1,359 @@
+"""Input that nobody sends by accident: always a clean refusal, never a server error."""
+
+import json
+import random
+
+import httpx
+import pytest
+
+from intermute.domain import limits
+from intermute.domain.stamp import make_id
+from intermute.project.directory import project_tag
+
+from .answers import raw, refused
+from .conftest import Server
+from .routes import ROWS
+from .test_reservations import listed
+
+JSON = {"Content-Type": "application/json"}
+TEXT, TEXTS, MAP, FLAG, WHOLE = "text", "texts", "map", "flag", "whole"
+LEASE = {"ttl_minutes": WHOLE, "ttl_seconds": WHOLE}
+
+# Every member of every body, and of what kind it is.
+MEMBERS = {
+    ("POST", "/api/agents"): {
+        "name": TEXT,
+        "session_id": TEXT,
+        "project": TEXT,
+        "status": TEXT,
+        "capabilities": TEXTS,
+        "metadata": MAP,
+    },
+    ("POST", "/api/agents/{agent}/heartbeat"): {"focus_state": TEXT},
+    ("PATCH", "/api/agents/{agent}/metadata"): {"metadata": MAP},
+    ("POST", "/api/agents/{agent}/policy"): {"policy": TEXT, "live_contact_policy": TEXT},
+    ("PUT", "/api/agents/{agent}/policy"): {"policy": TEXT, "live_contact_policy": TEXT},
+    ("POST", "/api/agents/{agent}/contacts"): {"contact_id": TEXT, "contact": TEXT},
+    ("POST", "/api/reservations"): {
+        "project": TEXT,
+        "agent_id": TEXT,
+        "agent": TEXT,
+        "path_pattern": TEXT,
+        "path": TEXT,
+        "patterns": TEXTS,
+        "glob_patterns": TEXTS,
+        "exclusive": FLAG,
+        "shared": FLAG,
+        "reason": TEXT,
+        **LEASE,
+    },
+    ("POST", "/api/reservations/{reservation}/renew"): {"agent_id": TEXT, "agent": TEXT, **LEASE},
+    ("PATCH", "/api/project"): {"project": TEXT, "case_sensitive": FLAG},
+}
+RIGHT = {
+    ("POST", "/api/agents"): {},
+    ("POST", "/api/agents/{agent}/heartbeat"): {},
+    ("PATCH", "/api/agents/{agent}/metadata"): {"metadata": {"k": "v"}},
+    ("POST", "/api/agents/{agent}/policy"): {"policy": "open"},
+    ("PUT", "/api/agents/{agent}/policy"): {"policy": "open"},
+    ("POST", "/api/agents/{agent}/contacts"): {"contact_id": "c"},
+    ("POST", "/api/reservations"): {"agent": "ada", "path": "a"},
+    ("POST", "/api/reservations/{reservation}/renew"): {"agent": "ada"},
+    ("PATCH", "/api/project"): {"case_sensitive": True},
+}
+WRONG = {
+    TEXT: (1, 1.5, True, [], {}, ["x"]),
+    TEXTS: ("x", 1, True, {}, [1], [None], [["x"]]),
+    MAP: ("x", 1, [], ["x"], {"k": 1}, {"k": []}, {"k": {}}),
+    FLAG: ("true", 1, 0, [], {}, "", 1.0),
+    WHOLE: ("1", "", 1.5, 1.0, True, [], {}),
+}
+
+
+@pytest.fixture
+async def ids(server: Server) -> dict[str, str]:
+    ada = await server.register("Ada")
+    held = await server.reserve("ada", "held")
+    return {"agent": ada["agent_id"], "reservation": held["id"]}
+
+
+def test_every_member_of_every_body_is_in_the_table():
+    paths = {(row.method, row.path) for row in ROWS if row.members is not None}
+    assert set(MEMBERS) == set(RIGHT) == paths
+
+
+async def test_members_of_a_wrong_type_are_400_and_named(server: Server, ids: dict[str, str]):
+    for (method, path), members in MEMBERS.items():
+        for name, kind in members.items():
+            for value in WRONG[kind]:
+                body = {**RIGHT[method, path], name: value}
+                response = await server.client.request(method, path.format(**ids), json=body)
+                assert response.status_code == 400, (method, path, name, value, response.text)
+                assert name in refused(response, 400, "invalid_request")["detail"]
+
+
+async def test_members_in_another_case_are_the_same_members(server: Server, ids: dict[str, str]):
+    for (method, path), members in MEMBERS.items():
+        for spell in (str.upper, str.title):
+            for name, kind in members.items():
+                body = {spell(own): value for own, value in RIGHT[method, path].items()}
+                body[spell(name)] = WRONG[kind][0]
+                response = await server.client.request(method, path.format(**ids), json=body)
+                refused(response, 400, "invalid_request")
+    response = await server.client.post("/api/agents", json={"Project": "p", "NAME": "Ada"})
+    assert (response.json()["project"], response.json()["name"]) == ("p", "Ada")
+
+
+async def test_unknown_members_are_ignored(server: Server, ids: dict[str, str]):
+    for (method, path), right in RIGHT.items():
+        body = {**right, "nobody_knows": {"a": [1, None]}, "": 0, "\u0130": 1, "__class__": "x"}
+        response = await server.client.request(method, path.format(**ids), json=body)
+        assert response.status_code in (200, 201), (method, path, response.text)
+
+
+async def test_null_members_are_members_that_are_not_there(server: Server, ids: dict[str, str]):
+    for (method, path), members in MEMBERS.items():
+        body = dict.fromkeys(members, None) | RIGHT[method, path]
+        response = await server.client.request(method, path.format(**ids), json=body)
+        assert response.status_code in (200, 201), (method, path, response.text)
+
+
+HOSTILE_JSON = {
+    "NaN": b'{"x":NaN}',
+    "infinity": b'{"ttl_minutes":Infinity}',
+    "a float without end": b'{"x":1e999999}',
+    "60,000 digits": b'{"x":' + b"9" * 60_000 + b"}",
+    "60,000 digits for a name": b'{"ttl_minutes":' + b"1" * 60_000 + b"}",
+    "60,000 digits after the point": b'{"x":0.' + b"1" * 60_000 + b"}",
+    "more than 64 bits": b'{"x":18446744073709551616}',
+    "deep arrays": b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "deep arrays without an end": b"[" * 500_000,
+    "deep objects": b'{"x":' * 10_000 + b"1" + b"}" * 10_000,
+    "a million elements": b'{"x":[' + b"1," * 400_000 + b"1]}",
+    "many exponents": b'{"x":[' + b"1e300," * 100_000 + b"1]}",
+    "NUL": b'{"name":"a\\u0000b"}',
+    "a bare NUL": b'{"name":"a\x00b"}',
+    "a lone surrogate": b'{"name":"\\ud800"}',
+    "a lone low surrogate": b'{"name":"\\udc00x"}',
+    "invalid UTF-8": b'{"name":"\xff\xfe"}',
+    "surrogates in UTF-8": b'{"name":"\xed\xa0\x80"}',
+    "overlong UTF-8": b'{"name":"\xc0\xaf"}',
+    "a byte order mark": b'\xef\xbb\xbf{"name":"a"}',
+    "UTF-16": '{"name":"a"}'.encode("utf-16"),
+    "a name twice": b'{"name":"a","name":"b"}',
+    "a name twice, escaped": b'{"name":"a","na\\u006de":"b"}',
+    "single quotes": b"{'name':'a'}",
+    "a comment": b'{"name":"a"/**/}',
+    "a comma at the end": b'{"name":"a",}',
+    "an octal number": b'{"x":010}',
+    "two values": b'{"name":"a"}{"name":"b"}',
+    "nothing but blanks": b"  \n ",
+}
+
+
+async def test_hostile_json_is_400(server: Server):
+    for what, content in HOSTILE_JSON.items():
+        for path in ("/api/agents", "/api/reservations"):
+            response = await server.client.post(path, content=content, headers=JSON)
+            assert response.status_code == 400, (what, path, response.text)
+            refused(response, 400, "invalid_request")
+    assert (await server.client.get("/api/agents")).json()["agents"] == []
+
+
+async def test_huge_texts_are_400_or_kept_whole(server: Server, ids: dict[str, str]):
+    huge = "x" * 900_000
+    for (method, path), members in MEMBERS.items():
+        for name, kind in members.items():
+            value = {TEXT: huge, TEXTS: [huge], MAP: {"k": huge}}.get(kind)
+            if value is None:
+                continue
+            body = {**RIGHT[method, path], name: value}
+            response = await server.client.request(method, path.format(**ids), json=body)
+            assert response.status_code == 400, (method, path, name)
+            assert len(response.content) < 5_000, (method, path, name)
+
+
+async def test_texts_come_back_as_they_were_sent(server: Server):
+    for text in ("<script>&\u2028\u2029", "\U0001f600 e\u0301 \u202e", "'; DROP TABLE agents; --"):
+        registered = await server.register(text, metadata={text: text}, capabilities=[text])
+        assert registered["name"] == text.strip()
+        agent = await server.agent(registered["agent_id"])
+        assert agent["metadata"] == {text: text}
+        assert agent["capabilities"] == [text]
+        held = await server.reserve(
+            registered["agent_id"], f"a/{registered['agent_id']}", reason=text
+        )
+        assert held["reason"] == text
+
+
+async def test_query_numbers_that_are_none_are_the_default(server: Server):
+    for number in range(3):
+        await server.reserve("ada", str(number))
+    whole = await listed(server)
+    for text in ("", "x", "-1", "0", "1.5", "1_0", " 1", "0x10", "\u0661", "9" * 20, "9" * 500):
+        for name in ("limit", "cursor"):
+            assert await listed(server, **{name: text}) == whole, (name, text)
+    assert await listed(server, cursor=str(2**63 - 1)) == whole
+    assert await listed(server, cursor=str(2**64)) == whole
+    assert await listed(server, limit="+2") == whole[:2]
+    response = await server.client.get("/api/reservations?limit=1&limit=2")
+    assert len(response.json()["reservations"]) == 1, "the first of several counts"
+
+
+HOSTILE_PATTERNS = (
+    *("../etc/passwd", "a/../../b", "..", "/..", "a\x01b", "a\nb", "{a", "a}", "[", "[a", "[z-a]"),
+    *("[]", "[]]x[", "\\", "{" * 20 + "}" * 20, "{a,b}" * 40, "*" * 200, "?" * 200, "a" * 1025),
+    *("{" + ",".join("abcdefgh" * 30) + "}", "[" + "a-z" * 300, "*/" * 200 + "*", "{,}"),
+    *("{*,a}*" * 10, "{a/,}b" * 10, "\u0301*\u0301", "{{{{{{{{{a}}}}}}}}}"),
+)
+
+
+async def test_hostile_patterns_are_400_with_a_reason(server: Server):
+    for pattern in HOSTILE_PATTERNS:
+        response = await server.client.get("/api/reservations/check", params={"pattern": pattern})
+        if response.status_code == 200:
+            # What is a pattern after all must be decided, and decided alike.
+            await server.reserve("ada", pattern, expected=201)
+            continue
+        members = refused(response, 400, "invalid_pattern")
+        assert members["reason"]
+        position = members["position"]
+        assert position is None or 0 <= position <= len(pattern)
+        assert len(response.content) < 5_000
+        reserve = await server.client.post(
+            "/api/reservations", json={"agent": "ada", "path": pattern}
+        )
+        assert refused(reserve, 400, "invalid_pattern")["reason"] == members["reason"]
+
+
+async def test_dots_and_slashes_in_ids_lead_nowhere(server: Server, ids: dict[str, str]):
+    hostile = (
+        *("..%2f..%2fetc%2fpasswd", "%2e%2e", "%2E%2E%2F", "..", ".", "a%2fb", "%2f", "%5c..%5c"),
+        *("agt_%2e%2e%2f_x", "agt_" + "a" * 12 + "_", "agt_" + "A" * 12 + "_1", "x" * 2000),
+        *("agt_../../../_1", "%25%32%66", "a%20b", "a+b", "%F0%9F%98%80", ids["agent"] + "%2f.."),
+        make_id("agt", project_tag("default"), "..%2f..%2fetc"),
+    )
+    for identifier in hostile:
+        for path in (f"/api/agents/{identifier}", f"/api/reservations/{identifier}"):
+            for method in ("GET", "DELETE"):
+                answer = await raw(server.port, method, path)
+                assert 300 <= answer.status_code < 500, (method, path, answer)
+                assert b"root:" not in answer.body
+    assert list(server.settings.data.glob("*.sqlite3")) == [server.project_file()]
+    assert (await server.agent(ids["agent"]))["name"] == "Ada"
+
+
+async def test_project_names_never_reach_the_file_system(server: Server):
+    names = (
+        "../../x",
+        "/etc/passwd",
+        "..",
+        ".",
+        "a/b/c",
+        "CON",
+        "a" * 200,
+        "\u00e4" * 200,
+        "~",
+        "$HOME",
+    )
+    for name in names:
+        await server.reserve("ada", "a", project=name)
+    folder = server.settings.data
+    assert all(path.parent == folder for path in folder.rglob("*"))
+    assert len(list(folder.glob("*.sqlite3"))) == len(names)
+    assert {path.name for path in folder.parent.iterdir()} == {"data", "keys.yaml"}
+
+
+class Fuzz:
+    """Requests drawn from a seed: now and then right, mostly not."""
+
+    TEXTS = ("", "a", "..", "\x00", "\u202e", "%00", "x" * 3000, "\U0001f600", "default", "{", "-1")
+
+    def __init__(self, seed: int, ids: dict[str, str]) -> None:
+        self.random = random.Random(seed)
+        self.ids = [
+            *ids.values(),
+            "ada",
+            "nobody",
+            make_id("agt", "a" * 12, "0"),
+            "%2e%2e",
+            "\u00e9",
+        ]
+
+    def value(self, depth: int = 0) -> object:
+        draw = self.random
+        kind = draw.randrange(8 if depth < 3 else 5)
+        if kind < 2:
+            return draw.choice((*self.TEXTS, *self.ids, "**", "src/*.py", "[", "held"))
+        if kind == 2:
+            return draw.choice((0, -1, 1, 30, 2**31, 2**63 - 1, -(2**63), 1.5, 1e300))
+        if kind < 5:
+            return draw.choice((True, False, None))
+        if kind < 7:
+            return [self.value(depth + 1) for _ in range(draw.randrange(4))]
+        return {draw.choice(self.TEXTS): self.value(depth + 1) for _ in range(draw.randrange(4))}
+
+    def body(self, path: str, method: str) -> bytes:
+        draw = self.random
+        names = [*MEMBERS.get((method, path), {"x": TEXT}), "NAME", "__proto__", ""]
+        right = RIGHT.get((method, path), {}) if draw.random() < 0.6 else {}
+        drawn = {draw.choice(names): self.value() for _ in range(draw.randrange(4))}
+        content = json.dumps(right | drawn).encode()
+        if draw.random() < 0.15:
+            at = draw.randrange(len(content))
+            content = content[:at] + bytes([draw.randrange(256)]) + content[at + 1 :]
+        return content
+
+    def request(self, url: str) -> httpx.Request:
+        draw = self.random
+        row = draw.choice(ROWS)
+        method = row.method if draw.random() < 0.9 else draw.choice(("GET", "PUT", "HEAD", "TRACE"))
+        identifier = draw.choice(self.ids)
+        target = row.at(agent=identifier, reservation=identifier)
+        params = {
+            draw.choice(("limit", "cursor", "project", "agent", "pattern", "exclusive")): str(
+                self.value()
+            )[:500]
+            for _ in range(draw.randrange(3))
+        }
+        headers = {
+            name: str(self.value(3)).encode("utf-8", "replace").translate(None, _CONTROLS)[:300]
+            for name in ("X-Agent-ID", "X-Agent-Token", "Idempotency-Key", "X-Forwarded-For")
+            if draw.random() < 0.15
+        }
+        content = None if draw.random() < 0.1 else self.body(row.path, row.method)
+        query = httpx.QueryParams(params)
+        glue = "&" if "?" in target else "?"
+        return httpx.Request(
+            method, f"{url}{target}{glue}{query}", headers=JSON | headers, content=content
+        )
+
+
+_CONTROLS = bytes(range(32)) + b"\x7f"
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_no_request_is_a_server_error(server: Server, ids: dict[str, str], seed: int):
+    fuzz = Fuzz(seed, ids)
+    statuses = set()
+    for number in range(150):
+        request = fuzz.request(server.url)
+        response = await server.client.send(request)
+        what = (seed, number, request.method, str(request.url), request.content, request.headers)
+        assert response.status_code < 500, (what, response.text)
+        if response.status_code >= 400 and request.method != "HEAD":
+            refused(response, response.status_code, response.json()["error"])
+        statuses.add(response.status_code)
+    assert statuses >= {200, 400, 404}
+    ready = await server.client.get("/ready")
+    assert ready.status_code == 200, ready.text
+    assert all(project["storage_faults"] == 0 for project in ready.json()["projects"])
+
+
+async def test_a_pattern_of_any_length_is_answered(server: Server):
+    for length in (limits.REASON_LEN_MAX, 16_384, 16_385, 900_000):
+        response = await server.client.post(
+            "/api/reservations", json={"agent": "ada", "path": "x" * length}
+        )
+        assert response.status_code == 400
+        assert response.json()["error"] in ("invalid_pattern", "invalid_request")
