@@ -1,0 +1,95 @@
+"""The command line of the benchmarks."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from bench import (
+    actor_rate,
+    commit_path,
+    http_rate,
+    index_figures,
+    machine,
+    path_race,
+    report,
+    start_time,
+)
+from bench.report import Result, Scale
+
+
+class Measure(Protocol):
+    """What each benchmark's module offers."""
+
+    def __call__(self, scale: Scale, scratch: Path, *, profile: bool = False) -> Result: ...
+
+
+BENCHMARKS: dict[str, Measure] = {
+    "http": http_rate.measure,
+    "actor": actor_rate.measure,
+    "index": index_figures.measure,
+    "start": start_time.measure,
+    "race": path_race.measure,
+    "commit": commit_path.measure,
+}
+
+
+def run(
+    names: Sequence[str],
+    scale: Scale,
+    *,
+    profile: bool = False,
+    show: Callable[[str], object] = print,
+) -> dict[str, Any]:
+    """Run benchmarks one after the other and answer what goes into the JSON."""
+    found: dict[str, Any] = {}
+    with machine.scratch_directory() as scratch:
+        members: dict[str, Any] = {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "scale": scale.value,
+            "machine": machine.facts(scratch),
+            "benchmarks": found,
+        }
+        show(machine.line(members["machine"]))
+        for name in names:
+            place = scratch / name
+            place.mkdir()
+            started_s = time.perf_counter()
+            result = BENCHMARKS[name](scale, place, profile=profile)
+            took_s = time.perf_counter() - started_s
+            found[name] = {"seconds": took_s, **result.members()}
+            for line in report.lines(f"{name} ({took_s:.0f} s)", result):
+                show(line)
+    return members
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command: 0 when every target was reached, 1 when one was missed."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--quick", action="store_true", help="smaller numbers, rougher figures")
+    parser.add_argument("--profile", action="store_true", help="show where the time goes as well")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result here")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    scale = Scale.QUICK if options.quick else Scale.FULL
+    members = run(options.names or tuple(BENCHMARKS), scale, profile=options.profile)
+    if options.json is not None:
+        options.json.write_text(json.dumps(members, indent=2) + "\n")
+    missed = [
+        figure["name"]
+        for result in members["benchmarks"].values()
+        for figure in result["figures"]
+        if figure["reached"] is False
+    ]
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

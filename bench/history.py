@@ -1,0 +1,92 @@
+"""Project files with a past, written through the product's own storage code, events and all."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from intermute.domain.events import (
+    Event,
+    EventData,
+    ReservationCreated,
+    ReservationReleased,
+)
+from intermute.domain.limits import TTL_MAX_MS
+from intermute.domain.stamp import Stamp, make_id
+from intermute.storage.files import DataDirectory, project_tag
+from intermute.storage.writer import Writer
+
+HOLDERS = 100
+_COMMIT_EVERY = 10_000
+_PACKAGES = 500
+
+
+def pattern(ordinal: int) -> str:
+    """The pattern of the reservation with this number; no two of them overlap.
+
+    One in ten has wildcards, in the shapes that people write: generated files of one directory,
+    one kind of file anywhere below a directory, either of two trees.
+    """
+    package = f"pkg{ordinal % _PACKAGES}"
+    module = f"mod{ordinal // _PACKAGES % 20}"
+    shape = ordinal // 10 % 3
+    if ordinal % 10 != 9:
+        return f"{package}/src/{module}/file{ordinal}.py"
+    if shape == 0:
+        return f"{package}/src/{module}/gen{ordinal}_*.py"
+    if shape == 1:
+        return f"{package}/src/{module}/area{ordinal}/**/*.ts"
+    return f"{package}/{{src,tests}}/{module}/case{ordinal}_?.py"
+
+
+def write_project(
+    directory: Path, project: str, *, active: int, ended: int = 0, past_us: int = 3_600_000_000
+) -> None:
+    """A data directory with one project that has a history.
+
+    Args:
+        active: Reservations that are held, exclusively, by `HOLDERS` agents, for a day.
+        ended: Reservations that were granted and released before; two events each.
+        past_us: How long before now the history begins.
+    """
+    data = DataDirectory(directory)
+    try:
+        tag = project_tag(project)
+        now_us = time.time_ns() // 1000
+        writer = Writer.open(data.create(project), project=project, tag=tag, at_us=now_us)
+        try:
+            at_us = now_us - past_us
+            step_us = past_us // (2 * (active + ended) + 1)
+            writer.begin()
+            for cursor, (actor, happened) in enumerate(
+                _happened(tag, active=active, ended=ended, at_us=now_us), 1
+            ):
+                at_us += step_us
+                writer.append(Event(cursor, at_us, actor, happened))
+                if cursor % _COMMIT_EVERY == 0:
+                    writer.commit()
+                    writer.begin()
+            writer.commit()
+        finally:
+            writer.close()
+    finally:
+        data.close()
+
+
+def _happened(tag: str, *, active: int, ended: int, at_us: int) -> Iterator[tuple[str, EventData]]:
+    for ordinal in range(ended + active):
+        agent_id = f"holder-{ordinal % HOLDERS:03}"
+        reservation_id = make_id("rsv", tag, Stamp(at_us, 0, ordinal).unique())
+        yield (
+            agent_id,
+            ReservationCreated(
+                reservation_id=reservation_id,
+                agent_id=agent_id,
+                patterns=(pattern(ordinal),),
+                exclusive=True,
+                reason="bench",
+                ttl_ms=TTL_MAX_MS,
+                expires_at_us=at_us + TTL_MAX_MS * 1000,
+            ),
+        )
+        if ordinal < ended:
+            yield agent_id, ReservationReleased(reservation_id, agent_id, "holder")
