@@ -1,0 +1,235 @@
+"""The house rules, held as tests over the repository itself."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("actors", "intermute")
+
+# Who may import whom, by the top of the dotted name inside the two packages.
+MAY_IMPORT = {
+    "actors": set(),
+    "intermute.globs": set(),
+    "intermute.domain": {"intermute.globs"},
+    "intermute.wire": {"intermute.domain", "intermute.globs"},
+    "intermute.storage": {"intermute.domain", "intermute.globs"},
+    "intermute.project": {
+        "actors",
+        "intermute.domain",
+        "intermute.globs",
+        "intermute.storage",
+    },
+    "intermute.web": {
+        "actors",
+        "intermute.domain",
+        "intermute.globs",
+        "intermute.project",
+        "intermute.wire",
+    },
+    "intermute.app": {
+        "actors",
+        "intermute.domain",
+        "intermute.globs",
+        "intermute.project",
+        "intermute.storage",
+        "intermute.web",
+        "intermute.wire",
+    },
+    "intermute.cli": {"intermute", "intermute.app", "intermute.domain"},
+    "intermute": set(),
+}
+
+# Modules and functions over the limits. Either list may only shrink.
+LONG_MODULES: set[str] = set()
+LONG_FUNCTIONS: set[str] = set()
+
+BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
+BROAD_EXCEPT_ALLOWED = {
+    "actors/supervision.py",
+    "intermute/project/actor.py",
+    "intermute/web/server.py",
+}
+PURE = ("intermute/domain", "intermute/globs", "intermute/wire")
+IMPURE_IMPORTS = {"apsw", "trio", "time", "random", "secrets", "os", "socket", "quart", "hypercorn"}
+
+
+def modules(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def component(dotted: str) -> str:
+    parts = dotted.split(".")
+    return parts[0] if parts[0] == "actors" else ".".join(parts[:2])
+
+
+def imported(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{relative(path)}: imports are absolute"
+            module = node.module or ""
+            if module in PACKAGES:
+                found.update(
+                    f"{module}.{alias.name}"
+                    if (ROOT / module.replace(".", "/") / alias.name).exists()
+                    or (ROOT / module.replace(".", "/") / f"{alias.name}.py").exists()
+                    else module
+                    for alias in node.names
+                )
+            else:
+                found.add(module)
+    return found
+
+
+def own_component(path: Path) -> str:
+    dotted = relative(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    return component(dotted)
+
+
+def test_imports_point_one_way():
+    wrong = []
+    for path in modules(*PACKAGES):
+        own = own_component(path)
+        for name in imported(path):
+            if name.split(".")[0] not in PACKAGES:
+                continue
+            target = component(name)
+            if target != own and target not in MAY_IMPORT[own]:
+                wrong.append(f"{relative(path)} imports {name}")
+    assert wrong == []
+
+
+def test_every_component_has_a_rule():
+    assert {own_component(path) for path in modules(*PACKAGES)} == set(MAY_IMPORT)
+
+
+def test_domain_globs_and_wire_are_pure():
+    wrong = []
+    for path in modules(*PURE):
+        wrong += [
+            f"{relative(path)} imports {name}"
+            for name in imported(path)
+            if name.split(".")[0] in IMPURE_IMPORTS
+        ]
+        wrong += [
+            f"{relative(path)}:{node.lineno} awaits"
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.AsyncFunctionDef | ast.Await)
+        ]
+    assert wrong == []
+
+
+def test_actors_stand_alone():
+    allowed = {"trio", "attrs", "actors"}
+    for path in modules("actors"):
+        for name in imported(path):
+            top = name.split(".")[0]
+            assert top in allowed or top in sys.stdlib_module_names, f"{relative(path)}: {name}"
+
+
+def test_modules_stay_short():
+    long = {
+        relative(path)
+        for path in modules(*PACKAGES, "bench", "tests")
+        if len(path.read_text().splitlines()) > 500
+    }
+    assert long == LONG_MODULES
+
+
+def test_functions_stay_short():
+    long = set()
+    for path in modules(*PACKAGES, "bench", "tests"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            # A function that only holds others, such as a blueprint, is as long as what it holds.
+            if is_function and _own_lines(node) > 70:
+                long.add(f"{relative(path)}:{node.name}")
+    assert long == LONG_FUNCTIONS
+
+
+def _own_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    inner = sum(
+        (child.end_lineno or 0) - child.lineno + 1
+        for child in node.body
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    return (node.end_lineno or 0) - node.lineno + 1 - inner
+
+
+def test_no_module_is_a_drawer():
+    names = {relative(path) for path in modules(*PACKAGES, "bench") if path.stem in BANNED_NAMES}
+    assert names == set()
+
+
+def test_broad_excepts_stay_where_they_belong():
+    wrong = set()
+    for path in modules(*PACKAGES):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ExceptHandler) and _is_broad(node):
+                wrong.add(relative(path))
+    assert wrong == BROAD_EXCEPT_ALLOWED
+
+
+def _is_broad(handler: ast.ExceptHandler) -> bool:
+    kind = handler.type
+    return kind is None or (isinstance(kind, ast.Name) and kind.id == "Exception")
+
+
+def test_no_unfinished_marks():
+    marks = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+    wrong = [
+        f"{relative(path)}:{number}"
+        for path in modules(*PACKAGES, "bench")
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if marks.search(line)
+    ]
+    assert wrong == []
+
+
+def test_public_modules_have_docstrings():
+    bare = [
+        relative(path)
+        for path in modules(*PACKAGES, "bench")
+        if ast.get_docstring(ast.parse(path.read_text())) is None
+    ]
+    assert bare == []
+
+
+@pytest.mark.parametrize("document", ["docs/architecture.md"])
+def test_every_test_that_a_document_names_exists(document):
+    text = (ROOT / document).read_text()
+    named = set(re.findall(r"`(test_\w+)`", text))
+    defined = {
+        node.name
+        for path in modules("tests")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    }
+    assert named, "the document must name the tests that hold its invariants"
+    assert named - defined == set()
+
+
+def test_architecture_has_its_size():
+    lines = len((ROOT / "docs/architecture.md").read_text().splitlines())
+    assert 150 <= lines <= 250
+
+
+def test_every_relative_link_in_the_documents_leads_somewhere():
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    broken = [
+        f"{relative(path)} -> {target}"
+        for path in documents
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text())
+        if not (path.parent / target).exists()
+    ]
+    assert broken == []
