@@ -96,6 +96,21 @@ def test_what_was_committed_since_is_known():
     assert again.agents[ALICE].last_seen_mono_us == MONO + 60 * S
 
 
+def test_one_that_knows_nothing_changes_nothing():
+    state = loaded(Continuity(), at_wall_s=100)
+    assert state.holdings.by_id["kept"].deadline_us == MONO + 100 * S
+    assert state.agents[ALICE].last_seen_mono_us == MONO - 100 * S
+    assert len(state.lapsed) == 0
+
+
+def test_what_a_process_finds_at_its_start_is_known_from_then_on():
+    """What no event has touched since is restored like anything else."""
+    found = loaded(Continuity())
+    state = loaded(Continuity.since(found), at_wall_s=86_400)
+    assert state.holdings.by_id["kept"].deadline_us == MONO
+    assert state.agents[ALICE].last_seen_mono_us == MONO
+
+
 def test_a_copy_runs_ahead_alone():
     """A batch that may yet fail must not change what is known of the last commit."""
     state, continuity = committed()
