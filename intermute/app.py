@@ -8,7 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, ParamSpec, cast
 
 import attrs
 import trio
@@ -79,6 +79,7 @@ class Settings:
     actors_live_max: int = limits.ACTORS_LIVE_MAX
 
 
+P = ParamSpec("P")
 START_ERRORS = (ListenError, StorageError, KeysFileError, ValueError)
 
 
@@ -119,8 +120,15 @@ class Application:
         )
 
 
+class _Quart(QuartTrio):
+    """Quart-Trio, told once that every function it is given is async."""
+
+    def ensure_async(self, func: Callable[P, Any]) -> Callable[P, Awaitable[Any]]:
+        return func
+
+
 def _build_quart(edge: Edge, settings: Settings) -> QuartTrio:
-    app = QuartTrio("intermute", static_folder=None, template_folder=None)
+    app = _Quart("intermute", static_folder=None, template_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     use_bounded_websockets(app)
     app.asgi_http_class = InlineConnection

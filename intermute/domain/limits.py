@@ -31,6 +31,9 @@ AGENTS_MAX: Final = 10_000
 PATTERNS_PER_AGENT_DEFAULT: Final = 256
 PATTERNS_PER_AGENT_MAX: Final = 100_000
 PATTERNS_ACTIVE_MAX: Final = 250_000
+# Characters of patterns with wildcards, in one request and held by one agent. Two patterns that
+# were built to be slow cost milliseconds, and what a decision costs is the product of these.
+WILD_LEN_MAX: Final = 8_192
 PATTERNS_LAPSED_MAX: Final = 50_000
 PROJECTS_MAX: Final = 10_000
 

@@ -28,7 +28,7 @@ from intermute.domain.events import (
 )
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.stamp import Stamp, make_id
-from intermute.domain.state import Reservation, State, claim_of, parse_pattern
+from intermute.domain.state import Reservation, State, claim_of, parse_pattern, wild_len
 from intermute.domain.times import iso
 from intermute.domain.views import CheckedView, ConflictView, ExpiredView, ReservationView
 from intermute.globs import BadPattern, Pattern, witness
@@ -140,7 +140,7 @@ def reserve(state: State, command: ReservePaths, stamp: Stamp, caller: Caller) -
     held = state.holdings.by_claim.get(claim)
     if held is not None:
         return _hold_on(state, state.holdings.by_id[held], command.ttl_ms)
-    refusal = _refuse_amount(state, command.agent_id, len(parsed))
+    refusal = _refuse_amount(state, command.agent_id, parsed)
     if refusal is not None:
         return refusal
     checked = conflicts(state, parsed, exclusive=command.exclusive, own=command.agent_id)
@@ -174,7 +174,8 @@ def reserve(state: State, command: ReservePaths, stamp: Stamp, caller: Caller) -
     return Accepted(answer, events=(event,), actor=command.agent_id)
 
 
-def _refuse_amount(state: State, agent_id: str, wanted: int) -> Refusal | None:
+def _refuse_amount(state: State, agent_id: str, parsed: Sequence[Pattern]) -> Refusal | None:
+    wanted = len(parsed)
     held = state.holdings.patterns_by_agent.get(agent_id, 0)
     if held + wanted > state.patterns_per_agent_max:
         return Refusal(
@@ -190,7 +191,20 @@ def _refuse_amount(state: State, agent_id: str, wanted: int) -> Refusal | None:
             f"{limits.PATTERNS_ACTIVE_MAX}",
             {"held": state.holdings.patterns_len, "limit": limits.PATTERNS_ACTIVE_MAX},
         )
-    return None
+    return _refuse_wild(state.holdings.wild_len_by_agent.get(agent_id, 0), parsed)
+
+
+def _refuse_wild(held_len: int, parsed: Sequence[Pattern]) -> Refusal | None:
+    """Bound what can be made slow on purpose; plain paths are free of this."""
+    length = wild_len(parsed)
+    if not length or held_len + length <= limits.WILD_LEN_MAX:
+        return None
+    return Refusal(
+        Code.LIMIT_REACHED,
+        f"patterns with wildcards may have {limits.WILD_LEN_MAX} characters together, in one "
+        "request and held by one agent: name directories or plain paths instead",
+        {"held": held_len, "limit": limits.WILD_LEN_MAX},
+    )
 
 
 def _conflict_detail(checked: CheckedView) -> str:
@@ -210,6 +224,9 @@ def check(state: State, command: CheckPaths, stamp: Stamp, caller: Caller) -> De
     parsed = parse_all(command.patterns, case_sensitive=state.case_sensitive)
     if isinstance(parsed, Refusal):
         return parsed
+    refusal = _refuse_wild(0, parsed)
+    if refusal is not None:
+        return refusal
     return Accepted(conflicts(state, parsed, exclusive=command.exclusive, own=command.agent_id))
 
 
@@ -267,7 +284,7 @@ def _renewed(state: State, reservation: Reservation, ttl_ms: int) -> Accepted:
 
 def _refuse_lapsed(state: State, reservation: Reservation) -> Refusal | None:
     if state.mono_us < reservation.deadline_us + GRACE_US:
-        return _refuse_amount(state, reservation.agent_id, len(reservation.parsed))
+        return _refuse_amount(state, reservation.agent_id, reservation.parsed)
     return Refusal(
         Code.RESERVATION_LAPSED,
         f"the lease lapsed at {iso(reservation.expires_at_us)} and its grace is over: look at the "

@@ -75,6 +75,11 @@ class Reservation:
         self.claim = claim_of(self.agent_id, self.parsed, exclusive=self.exclusive)
 
 
+def wild_len(parsed: Iterable[Pattern]) -> int:
+    """Characters of those patterns that are no plain paths."""
+    return sum(len(pattern.text) for pattern in parsed if not pattern.is_literal)
+
+
 def claim_of(agent_id: str, parsed: Iterable[Pattern], *, exclusive: bool) -> Claim:
     """What a reservation is for, whatever the order and the spelling of its patterns."""
     texts = [pattern.normalised for pattern in parsed]
@@ -89,6 +94,7 @@ class Holdings:
         self.by_id: dict[str, Reservation] = {}
         self.by_agent: dict[str, dict[str, None]] = {}
         self.patterns_by_agent: dict[str, int] = {}
+        self.wild_len_by_agent: dict[str, int] = {}
         self.by_claim: dict[Claim, str] = {}
         # A shared request never meets a shared reservation, so it need not even look at them.
         self._exclusive: PatternIndex[tuple[str, int]] = PatternIndex(case_sensitive=case_sensitive)
@@ -110,6 +116,7 @@ class Holdings:
         self.by_agent.setdefault(reservation.agent_id, {})[reservation.reservation_id] = None
         count = self.patterns_by_agent.get(reservation.agent_id, 0)
         self.patterns_by_agent[reservation.agent_id] = count + len(reservation.parsed)
+        self._count_wild(reservation, 1)
         index = self._exclusive if reservation.exclusive else self._shared
         for ordinal, pattern in enumerate(reservation.parsed):
             index.add((reservation.reservation_id, ordinal), pattern)
@@ -126,6 +133,7 @@ class Holdings:
         else:
             del self.by_agent[reservation.agent_id]
             del self.patterns_by_agent[reservation.agent_id]
+        self._count_wild(reservation, -1)
         index = self._exclusive if reservation.exclusive else self._shared
         for ordinal in range(len(reservation.parsed)):
             index.remove((reservation_id, ordinal))
@@ -141,6 +149,8 @@ class Holdings:
         """Each held pattern that a request for `pattern` would conflict with, whoever holds it."""
         indexes = (self._exclusive, self._shared) if exclusive else (self._exclusive,)
         for index in indexes:
+            if not len(index):
+                continue
             for reservation_id, ordinal in index.overlapping(pattern):
                 reservation = self.by_id[reservation_id]
                 yield reservation, reservation.parsed[ordinal]
@@ -159,6 +169,16 @@ class Holdings:
             if reservation is not None and reservation.deadline_us == deadline_us:
                 found[reservation_id] = reservation
         return list(found.values())
+
+    def _count_wild(self, reservation: Reservation, sign: int) -> None:
+        length = wild_len(reservation.parsed)
+        if length:
+            agent_id = reservation.agent_id
+            left = self.wild_len_by_agent.get(agent_id, 0) + sign * length
+            if left:
+                self.wild_len_by_agent[agent_id] = left
+            else:
+                del self.wild_len_by_agent[agent_id]
 
     def _push_deadline(self, reservation: Reservation) -> None:
         heapq.heappush(self._deadlines, (reservation.deadline_us, reservation.reservation_id))

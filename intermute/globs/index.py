@@ -112,8 +112,21 @@ class PatternIndex(Generic[Key]):
 
     def _along(self, pattern: Pattern, names: list[str]) -> Iterator[Key]:
         """Follow one path: all nodes it can be at, name by name, and then everything below."""
+        plain = 0
+        node = self._root
+        # Where no wildcard is filed there is one node to be at, and it is found by name alone.
+        while plain < len(names) and not node.wild and not node.opaque:
+            if node.covering:
+                yield from node.covering
+            if not node.names or names[plain] not in node.names:
+                return
+            node = node.names[names[plain]]
+            plain += 1
+        yield from self._along_all(pattern, node, names[plain:])
+
+    def _along_all(self, pattern: Pattern, start: Node[Key], names: list[str]) -> Iterator[Key]:
         passed: set[int] = set()
-        at = _with_globs([self._root])
+        at = _with_globs([start])
         for name in names:
             for node in at:
                 if id(node) not in passed:

@@ -8,11 +8,11 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 import trio
-from quart import Request, Response, g, request
+from quart import Request, Response, request
 
 from intermute.domain import commands
 from intermute.domain.commands import Command
@@ -26,13 +26,14 @@ from intermute.project.directory import Projects, Reader
 from intermute.project.messages import Idempotency, Told
 from intermute.web.access import Caller, Denied, Proxies, identify, is_local
 from intermute.web.errors import CallerDenied, Refused, refusal_response
-from intermute.web.guard import BODY
+from intermute.web.guard import BODY, Scope
 from intermute.web.keys import KeyStore
 from intermute.wire.bodies import BadRequest, read_members
 
 T = TypeVar("T")
 JSON = "application/json"
 OPERATOR = "operator"
+CALLER = "intermute.caller"
 
 
 class Edge:
@@ -45,22 +46,27 @@ class Edge:
 
     async def identify(self) -> None:
         """Find out who is calling; the API's blueprints run it before each request."""
-        now = time.time()
+        scope = self.scope
         keyring = self._keys.current(trio.current_time())
-        found = identify(request.scope, keyring, self._proxies, now_s=now)
+        found = identify(scope, keyring, self._proxies, now_s=time.time())
         if isinstance(found, Denied):
             raise CallerDenied(found)
-        g.caller = found
+        scope[CALLER] = found
 
     def is_local(self) -> bool:
         """Whether the request comes from this machine, whoever makes it."""
-        return is_local(request.scope, self._proxies)
+        return is_local(self.scope, self._proxies)
 
     @property
     def caller(self) -> Caller:
-        found = g.caller
+        found = self.scope[CALLER]
         assert isinstance(found, Caller)
         return found
+
+    @property
+    def scope(self) -> Scope:
+        """The request's ASGI scope; reaching it once is cheaper than through Quart's proxies."""
+        return cast(Scope, self.request.scope)
 
     @property
     def request(self) -> Request:
@@ -72,7 +78,7 @@ class Edge:
 
     def members(self, *, optional: bool = False) -> dict[str, Any]:
         """The members of the request's JSON object."""
-        body = request.scope.get(BODY, b"")
+        body = self.scope.get(BODY, b"")
         assert isinstance(body, bytes)
         return read_members(body, optional=optional)
 
@@ -125,7 +131,7 @@ class Edge:
         if not command.changes:
             return None
         # Few requests have one, and asking the parsed headers costs more than looking.
-        if not any(name == b"idempotency-key" for name, _ in request.scope["headers"]):
+        if not any(name == b"idempotency-key" for name, _ in self.scope["headers"]):
             return None
         header = request.headers["Idempotency-Key"]
         if not 0 < len(header) <= IDEMPOTENCY_KEY_LEN_MAX:

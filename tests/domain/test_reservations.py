@@ -13,7 +13,7 @@ from intermute.domain.events import (
     ReservationReleased,
     Seen,
 )
-from intermute.domain.refusals import Code
+from intermute.domain.refusals import Code, Refusal
 from intermute.domain.times import iso
 from intermute.domain.views import ConflictView, ReservationView
 
@@ -289,6 +289,20 @@ def test_a_project_may_hold_so_many_patterns(monkeypatch):
     check(given, reserve(CAROL, "c"), (created(CAROL, "c"),))
     _, refusal = check(given, reserve(CAROL, "c", "d"), Code.LIMIT_REACHED)
     assert refusal.data == {"held": 2, "limit": 3}
+
+
+def test_patterns_with_wildcards_are_bounded_by_their_length_together():
+    """Two patterns built to be slow cost milliseconds, so nobody may bring or hold many."""
+    slow = tuple(f"{'*a' * 100}{number}" for number in range(50))
+    check([], reserve(ALICE, *slow), Code.LIMIT_REACHED)
+    check([], CheckPaths(slow), Code.LIMIT_REACHED)
+    some = slow[:30]
+    state = state_of([held("r", ALICE, *some)])
+    assert isinstance(ask(state, reserve(ALICE, *slow[30:])), Refusal)
+    assert isinstance(ask(state, reserve(ALICE, *(f"src/{n}.py" for n in range(100)))), Accepted)
+    state.holdings.remove("r")
+    assert state.holdings.wild_len_by_agent == {}
+    assert isinstance(ask(state, reserve(ALICE, *slow[30:])), Accepted)
 
 
 def test_a_limit_is_judged_before_a_conflict():
