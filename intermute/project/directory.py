@@ -7,7 +7,7 @@
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ import trio
 
 from actors import ActorStopped, Directory, DirectoryStatistics, Overloaded
 from intermute.domain import limits
-from intermute.domain.commands import Caller, Command
+from intermute.domain.commands import Caller, Command, ExpireLeases
 from intermute.domain.decide import advance, decide
 from intermute.domain.projects import INVALID_NAME, normalise_project
 from intermute.domain.refusals import Code, Refusal
@@ -155,6 +155,19 @@ class Projects:
             )
         self._names[tag] = name
         return await self._actors.ask(tag, Ask(command, self._clock.stamp(), caller, idempotency))
+
+    async def wake(self, project: str) -> None:
+        """Have the project's leases settled before somebody looks at them.
+
+        After a restart, leases that are found are given time or ended by their actor, which starts
+        on first use. A project that cannot be woken is looked at as it is.
+        """
+        name = normalise_project(project)
+        tag = "" if name is None else project_tag(name)
+        if name is None or self._data.find(tag) is None or tag in self._actors.live():
+            return
+        with suppress(Overloaded, ActorStopped, StorageUnavailable, CommandFailed):
+            await self.ask(name, ExpireLeases(), Caller())
 
     def _ask_nobody(self, state: State, command: Command, caller: Caller) -> Told:
         """Decide a question about a project of which nothing is kept, and keep nothing of it."""

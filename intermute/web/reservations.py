@@ -39,6 +39,7 @@ def reservations_blueprint(edge: Edge) -> Blueprint:
         limit = decimal(args.get("limit"), default=PAGE_MAX, most=PAGE_MAX)
         before = decimal(args.get("cursor"), default=_CURSOR_MAX, most=_CURSOR_MAX)
         project = _listed_project(edge, args.get("project"), agent_id)
+        await edge.projects.wake(project)
         now_us = edge.now_us()
         found = edge.read(
             project,
@@ -73,6 +74,7 @@ def reservations_blueprint(edge: Edge) -> Blueprint:
     @routes.get("/<reservation_id>")
     async def get_reservation(reservation_id: str) -> Response:
         project = edge.project_of(reservation_id, domain.not_found)
+        await edge.projects.wake(project)
         view = edge.read(project, lambda reader: reader.reservation(reservation_id), empty=None)
         if view is None:
             raise Refused(domain.not_found(reservation_id))

@@ -1,5 +1,7 @@
 """Looking at reservations: checks, lists and their pages, and where decisions stand."""
 
+from pathlib import Path
+
 from intermute.domain import limits
 
 from .answers import place, refused
@@ -190,3 +192,18 @@ async def test_projects_do_not_meet(server: Server):
     await server.reserve("eve", "**", project="Two")
     assert (await server.check("a", project="three"))["free"] is True
     assert [each["agent_id"] for each in await listed(server, project="one")] == ["ada"]
+
+
+async def test_after_a_restart_the_first_look_shows_what_is_decided_by(
+    clock: ShiftedClock, tmp_path: Path
+):
+    """A lease that ran out while nobody was there is given the grace before it is shown."""
+    async with running_server(tmp_path) as server:
+        held = await server.reserve("ada", "src", ttl_seconds=60)
+    clock.advance(90)
+    async with running_server(tmp_path) as server:
+        shown = (await server.client.get("/api/reservations")).json()["reservations"]
+        assert [found["id"] for found in shown] == [held["id"]]
+        assert shown[0]["is_active"] is True
+        assert shown[0]["expires_at"] > held["expires_at"]
+        await server.reserve("bob", "src/a.py", expected=409)
