@@ -238,25 +238,27 @@ def not_found(reservation_id: str) -> Refusal:
     )
 
 
-def _refuse_stranger(reservation: Reservation, agent_id: str | None) -> Refusal | None:
-    if agent_id == reservation.agent_id:
-        return None
-    return Refusal(
-        Code.NOT_THE_OWNER,
-        "a reservation is renewed and released by its holder: send its agent id as X-Agent-ID",
-    )
+def _find_own(state: State, reservation_id: str, agent_id: str | None) -> Reservation | Refusal:
+    """The agent's reservation, granted or lapsed; only its holder may renew and release it."""
+    held = state.holdings.by_id.get(reservation_id)
+    reservation = held or state.lapsed.by_id.get(reservation_id)
+    if reservation is None:
+        return not_found(reservation_id)
+    if agent_id != reservation.agent_id:
+        return Refusal(
+            Code.NOT_THE_OWNER,
+            "a reservation is renewed and released by its holder: send its agent id as X-Agent-ID",
+        )
+    return reservation
 
 
 def renew(state: State, command: RenewReservation, stamp: Stamp, caller: Caller) -> Decision:
     """Count the lease anew from now, or take back one that lapsed and that nobody took since."""
-    active = state.holdings.by_id.get(command.reservation_id)
-    reservation = active or state.lapsed.by_id.get(command.reservation_id)
-    if reservation is None:
-        return not_found(command.reservation_id)
-    refusal = _refuse_stranger(reservation, command.agent_id)
-    if refusal is not None:
-        return refusal
-    if active is None:
+    reservation = _find_own(state, command.reservation_id, command.agent_id)
+    if isinstance(reservation, Refusal):
+        return reservation
+    active = reservation.reservation_id in state.holdings.by_id
+    if not active:
         refusal = _refuse_lapsed(state, reservation)
         if refusal is not None:
             return refusal
@@ -294,14 +296,11 @@ def _refuse_lapsed(state: State, reservation: Reservation) -> Refusal | None:
 
 def release(state: State, command: ReleaseReservation, stamp: Stamp, caller: Caller) -> Decision:
     """Give it back. A lease that has lapsed but is remembered is given back without an event."""
-    active = state.holdings.by_id.get(command.reservation_id)
-    reservation = active or state.lapsed.by_id.get(command.reservation_id)
-    if reservation is None:
-        return not_found(command.reservation_id)
-    refusal = _refuse_stranger(reservation, command.agent_id)
-    if refusal is not None:
-        return refusal
-    if active is None:
+    reservation = _find_own(state, command.reservation_id, command.agent_id)
+    if isinstance(reservation, Refusal):
+        return reservation
+    active = reservation.reservation_id in state.holdings.by_id
+    if not active:
         ended_at_us = reservation.expires_at_us
         return Accepted(view(state, reservation, ended="expired", ended_at_us=ended_at_us))
     event = ReservationReleased(reservation.reservation_id, reservation.agent_id, "holder")

@@ -55,7 +55,7 @@ def test_migrations_are_numbered_without_gaps():
 
 
 @pytest.mark.parametrize("count", range(len(PACKAGED) + 1))
-def test_an_older_file_opens_and_migrates(path, tmp_path, count):
+def test_b11_an_older_file_opens_and_migrates(path, tmp_path, count):
     """B11: a file on which only the first few migrations ran walks the rest of the path."""
     run_first(path, count)
     assert version_of(path) == count
