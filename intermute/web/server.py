@@ -77,6 +77,7 @@ class ServerLimits:
     Attributes:
         connections_max: Open at once over all listeners; more wait in the kernel's backlog.
         header_timeout_s: From a request's first byte (or the accept) to the end of its headers.
+        body_timeout_s: From there to the end of its body. What guards the app may answer sooner.
         idle_timeout_s: Between requests on one connection.
         send_timeout_s: For one piece of an answer or one frame; then the peer is cut off.
         graceful_timeout_s: From the shutdown signal to the end of the last request.
@@ -87,6 +88,7 @@ class ServerLimits:
 
     connections_max: int = 1024
     header_timeout_s: float = 10.0
+    body_timeout_s: float = 35.0
     idle_timeout_s: float = 75.0
     send_timeout_s: float = 5.0
     graceful_timeout_s: float = 4.0
@@ -208,6 +210,7 @@ class _Connection:
         )
         self._idle = True
         self._in_headers = True
+        self._in_body = False
         self._discarding = False
         self._tasks: _Tasks
         self._protocol: _Http1
@@ -260,8 +263,17 @@ class _Connection:
                     self._in_headers = True
                     self._read_until(self._wait_s())
                 await self._protocol.handle(RawData(bytes(data)))
+                if not self._idle:
+                    self._watch_body()
             if not data:
                 return
+
+    def _watch_body(self) -> None:
+        """Bound the time for a body that has not come whole with its head; lift it after that."""
+        waits = self._protocol.connection.their_state is h11.SEND_BODY
+        if waits is not self._in_body:
+            self._in_body = waits
+            self._read_until(self._limits.body_timeout_s if waits else float("inf"))
 
     def _wait_s(self) -> float:
         if not self._idle:
@@ -277,6 +289,7 @@ class _Connection:
             await self._write(event.data)
         elif isinstance(event, Updated):
             self._idle = event.idle
+            self._in_body = False
             # What came early is the start of the next request.
             self._in_headers = event.idle and self._protocol.connection.trailing_data[0] != b""
             self._read_until(self._wait_s())

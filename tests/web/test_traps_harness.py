@@ -58,7 +58,7 @@ def make_app(probe: Probe) -> QuartTrio:
         probe.calls.append("where")
         return {"client": request.scope["client"], "server": request.scope["server"]}
 
-    @app.get("/slow")
+    @app.route("/slow", methods=["GET", "POST"])
     async def slow():
         probe.started.set()
         try:

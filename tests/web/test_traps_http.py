@@ -76,6 +76,29 @@ async def test_slow_body_is_answered_408():
         assert (answer.status, answer.json()["error"]) == (408, "body_timeout")
 
 
+async def test_body_of_which_nothing_comes_is_cut():
+    limits = ServerLimits(body_timeout_s=0.05)
+    async with running(limits=limits) as server, await server.connect() as stream:
+        await stream.send_all(head("POST", "/echo", JSON, ("Content-Length", "10")))
+        assert await read_to_end(stream) == b""
+
+
+async def test_an_answer_may_take_longer_than_its_body_may():
+    """The bound on the body is lifted once the body is there, in however many pieces."""
+    limits = ServerLimits(body_timeout_s=0.05)
+    async with running(limits=limits) as server, await server.connect() as stream:
+        await stream.send_all(head("POST", "/slow", JSON, ("Content-Length", "2")) + b"{")
+        await stream.send_all(b"}")
+        await server.probe.started.wait()
+        async with await server.connect() as later:
+            # A body that begins later and never comes: when it is cut, the first would have been.
+            await later.send_all(head("POST", "/echo", JSON, ("Content-Length", "10")))
+            assert await read_to_end(later) == b""
+        assert not server.probe.cancelled.is_set()
+        server.probe.release.set()
+        assert (await read_answer(stream)).status == 200
+
+
 async def test_slow_headers_are_cut():
     limits = ServerLimits(header_timeout_s=0.05)
     async with running(limits=limits) as server, await server.connect() as stream:
