@@ -40,7 +40,6 @@ PROJECTS_MAX: Final = 10_000
 # Leases. A TTL above the cap is cut to it; one above the absurd bound is an error,
 # because no client means it and the arithmetic behind it once overflowed elsewhere.
 TTL_DEFAULT_MS: Final = 30 * 60 * 1000
-TTL_MIN_MS: Final = 1_000
 TTL_MAX_MS: Final = 24 * 60 * 60 * 1000
 TTL_ABSURD_MS: Final = 366 * 24 * 60 * 60 * 1000
 HEARTBEAT_GRACE_MS: Final = 5 * 60 * 1000
@@ -79,7 +78,7 @@ SHUTDOWN_DRAIN_MS: Final = 5_000
 SOCKET_USER_TIMEOUT_MS: Final = 10_000
 PROBLEM_DETAIL_LEN_MAX: Final = 2_000
 
-assert TTL_MIN_MS <= TTL_DEFAULT_MS <= TTL_MAX_MS < TTL_ABSURD_MS
+assert TTL_DEFAULT_MS <= TTL_MAX_MS < TTL_ABSURD_MS
 assert HEARTBEAT_GRACE_MS <= TTL_MAX_MS
 assert PATTERNS_PER_REQUEST_MAX <= PATTERNS_PER_AGENT_DEFAULT <= PATTERNS_PER_AGENT_MAX
 assert PATTERNS_PER_AGENT_MAX <= PATTERNS_ACTIVE_MAX

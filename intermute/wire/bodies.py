@@ -5,7 +5,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from intermute.domain import limits
 from intermute.wire.strict_json import BadJson, decode
 
 T = TypeVar("T")
@@ -27,7 +26,7 @@ def read_members(body: bytes, *, optional: bool = False) -> dict[str, Any]:
     if optional and not body.strip():
         return {}
     try:
-        value = decode(body, depth_max=limits.JSON_DEPTH_MAX)
+        value = decode(body)
     except BadJson as bad:
         raise BadRequest(f"the body cannot be read as JSON: {bad}") from None
     if value is None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from intermute.domain.limits import JSON_DEPTH_MAX
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -22,7 +24,7 @@ __all__ = [
     "encode",
 ]
 
-DEPTH_MAX = 32
+DEPTH_MAX = JSON_DEPTH_MAX
 VALUES_LEN_MAX = 32_768
 INTEGER_MIN = -(2**63)
 INTEGER_MAX = 2**63 - 1
