@@ -176,10 +176,21 @@ class Directory(Generic[K, M, R]):
 
         Cancellation: the message may be handled all the same; its answer is then dropped.
         """
+        return await self.send(key, message).wait()
+
+    def send(self, key: K, message: M) -> Reply[R]:
+        """Send a message to the actor of a key, starting it if need be, and return the reply.
+
+        Messages to one key are handled in the order in which they were sent; those that are sent
+        with no checkpoint in between lie in the mailbox together.
+
+        Raises:
+            Overloaded, ActorStopped: As `ask` does, before anything is queued.
+        """
         actor = self._newest.get(key)
         if actor is None or actor.mailbox.is_closed:
             actor = self._start(key)
-        return await actor.mailbox.put_nowait(message).wait()
+        return actor.mailbox.put_nowait(message)
 
     def ask_nowait(self, key: K, message: M) -> Reply[R]:
         """Send a message to the actor of a key only if one is live, and return the reply.

@@ -21,9 +21,11 @@ from intermute.project.clock import Clock
 from intermute.project.committing import CommitMode
 from intermute.project.directory import Projects, ProjectsSettings
 from intermute.storage.faults import StorageError
+from intermute.web import agents, reservations
+from intermute.web import settings as project_settings
 from intermute.web.access import Proxies
-from intermute.web.agents import agents_blueprint
-from intermute.web.edge import OPERATOR, Edge
+from intermute.web.calls import OPERATOR
+from intermute.web.edge import Edge
 from intermute.web.errors import handle_errors
 from intermute.web.guard import ASGIApp, Guard, HostPolicy
 from intermute.web.health import health_blueprint
@@ -36,9 +38,8 @@ from intermute.web.listeners import (
     open_tcp_listeners,
     open_unix_listener,
 )
-from intermute.web.reservations import reservations_blueprint
+from intermute.web.paths import use_encoded_slashes
 from intermute.web.server import serve as serve_sockets
-from intermute.web.settings import settings_blueprint
 from intermute.web.websocket import use_bounded_websockets
 
 __all__ = [
@@ -120,6 +121,13 @@ class Application:
         )
 
 
+_NOUNS = {
+    "agents": agents.operations,
+    "reservations": reservations.operations,
+    "settings": project_settings.operations,
+}
+
+
 class _Quart(QuartTrio):
     """Quart-Trio, told once that every function it is given is async."""
 
@@ -130,13 +138,13 @@ class _Quart(QuartTrio):
 def _build_quart(edge: Edge, settings: Settings) -> QuartTrio:
     app = _Quart("intermute", static_folder=None, template_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    use_encoded_slashes(app)
     use_bounded_websockets(app)
     app.asgi_http_class = InlineConnection
     handle_errors(app)
     app.register_blueprint(health_blueprint(edge, settings.data))
-    app.register_blueprint(agents_blueprint(edge))
-    app.register_blueprint(reservations_blueprint(edge))
-    app.register_blueprint(settings_blueprint(edge))
+    for noun, operations in _NOUNS.items():
+        app.register_blueprint(edge.blueprint(noun, operations))
     return app
 
 

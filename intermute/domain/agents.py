@@ -15,7 +15,7 @@ from intermute.domain.commands import (
     RetireAgent,
     SetPolicy,
 )
-from intermute.domain.decision import Accepted, Decision
+from intermute.domain.decision import Accepted, Decision, Decisions
 from intermute.domain.events import (
     AgentMetadataMerged,
     AgentPolicyChanged,
@@ -279,3 +279,14 @@ def retire(state: State, command: RetireAgent, stamp: Stamp, caller: Caller) -> 
         answer=RetiredView(command.agent_id, state.at_us, held),
         events=(*releases, AgentRetired(command.agent_id)),
     )
+
+
+DECISIONS: Decisions = {
+    RegisterAgent: register,
+    Heartbeat: heartbeat,
+    MergeMetadata: merge_metadata,
+    SetPolicy: set_policy,
+    AddContact: add_contact,
+    RemoveContact: remove_contact,
+    RetireAgent: retire,
+}

@@ -1,11 +1,10 @@
 """The one door to all decisions: the caller, then the command."""
 
-from collections.abc import Callable
 from typing import Any
 
 from intermute.domain import agents, commands, reservations, settings
 from intermute.domain.commands import Caller, Command
-from intermute.domain.decision import Accepted, Decision
+from intermute.domain.decision import Accepted, Decision, Decisions
 from intermute.domain.events import Mark, TokenSet
 from intermute.domain.identity import caller_marks, refuse_caller
 from intermute.domain.refusals import Refusal
@@ -63,19 +62,8 @@ def _may_override(command: Command, caller: Caller) -> bool:
     return operator and isinstance(command, commands.RetireAgent)
 
 
-_DECISIONS: dict[type[Command], Callable[[State, Any, Stamp, Caller], Decision]] = {
-    commands.RegisterAgent: agents.register,
-    commands.Heartbeat: agents.heartbeat,
-    commands.MergeMetadata: agents.merge_metadata,
-    commands.SetPolicy: agents.set_policy,
-    commands.AddContact: agents.add_contact,
-    commands.RemoveContact: agents.remove_contact,
-    commands.RetireAgent: agents.retire,
-    commands.ReservePaths: reservations.reserve,
-    commands.RenewReservation: reservations.renew,
-    commands.ReleaseReservation: reservations.release,
-    commands.CheckPaths: reservations.check,
-    commands.ConfigureProject: settings.configure,
-    commands.ExpireLeases: reservations.expire,
-    commands.ResumeLeases: reservations.resume,
+_DECISIONS: Decisions = {
+    **agents.DECISIONS,
+    **reservations.DECISIONS,
+    **settings.DECISIONS,
 }

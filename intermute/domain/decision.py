@@ -1,9 +1,13 @@
 """The outcome of deciding a command: a refusal, or events with an answer."""
 
+from collections.abc import Callable
 from typing import Any
 
+from intermute.domain.commands import Caller, Command
 from intermute.domain.events import EventData, Mark
 from intermute.domain.refusals import Refusal
+from intermute.domain.stamp import Stamp
+from intermute.domain.state import State
 from intermute.domain.values import value
 
 
@@ -25,3 +29,6 @@ class Accepted:
 
 
 Decision = Accepted | Refusal
+Decider = Callable[[State, Any, Stamp, Caller], Decision]
+# Each noun's module has such a table; `intermute.domain.decide` joins them.
+Decisions = dict[type[Command], Decider]

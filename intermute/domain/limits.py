@@ -52,6 +52,19 @@ PRESENCE_GRAIN_MS: Final = 10_000
 # Pages, in rows.
 PAGE_MAX: Final = 1_000
 
+# Feeds. What waits for one subscriber, in events and in characters of their data; then it reads the
+# table again. One that is still sending what it was given so long ago, or that fell so many
+# events behind after it had been up to date, is too slow.
+FEED_QUEUE_LEN_MAX: Final = 512
+FEED_QUEUE_DATA_LEN_MAX: Final = 262_144
+FEED_PAGE_MAX: Final = 256
+FEED_STUCK_MS: Final = 1_000
+FEED_LAG_MAX: Final = 10_000
+FEED_TYPES_MAX: Final = 100
+EVENT_TYPE_LEN_MAX: Final = 64
+CURSOR_MAX: Final = 2**63 - 1
+BATCH_COMMANDS_MAX: Final = 100
+
 # Actors.
 MAILBOX_LEN_MAX: Final = 1_024
 BATCH_LEN_MAX: Final = 256
@@ -82,6 +95,8 @@ assert TTL_DEFAULT_MS <= TTL_MAX_MS < TTL_ABSURD_MS
 assert HEARTBEAT_GRACE_MS <= TTL_MAX_MS
 assert PATTERNS_PER_REQUEST_MAX <= PATTERNS_PER_AGENT_DEFAULT <= PATTERNS_PER_AGENT_MAX
 assert PATTERNS_PER_AGENT_MAX <= PATTERNS_ACTIVE_MAX
+assert FEED_PAGE_MAX <= FEED_QUEUE_LEN_MAX < FEED_LAG_MAX
+assert BATCH_COMMANDS_MAX <= BATCH_LEN_MAX
 assert BATCH_LEN_MAX <= MAILBOX_LEN_MAX
 assert STORAGE_RETRY_FIRST_MS <= STORAGE_RETRY_LAST_MS
 assert STORAGE_RETRIES_MAX * STORAGE_RETRY_LAST_MS < BREAKER_OPEN_MS

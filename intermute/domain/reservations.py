@@ -18,7 +18,7 @@ from intermute.domain.commands import (
     ReservePaths,
     ResumeLeases,
 )
-from intermute.domain.decision import Accepted, Decision
+from intermute.domain.decision import Accepted, Decision, Decisions
 from intermute.domain.events import (
     EventData,
     ReservationCreated,
@@ -374,3 +374,13 @@ def forget_taken(state: State, granted: Reservation) -> None:
     }
     for reservation_id in taken:
         _forget(state, reservation_id)
+
+
+DECISIONS: Decisions = {
+    ReservePaths: reserve,
+    RenewReservation: renew,
+    ReleaseReservation: release,
+    CheckPaths: check,
+    ExpireLeases: expire,
+    ResumeLeases: resume,
+}

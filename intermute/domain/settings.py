@@ -1,7 +1,7 @@
 """Settings of a project that change what its decisions mean."""
 
 from intermute.domain.commands import Caller, ConfigureProject
-from intermute.domain.decision import Accepted, Decision
+from intermute.domain.decision import Accepted, Decision, Decisions
 from intermute.domain.events import ProjectConfigured
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.stamp import Stamp
@@ -22,3 +22,6 @@ def configure(state: State, command: ConfigureProject, stamp: Stamp, caller: Cal
             "reservations are held under the present setting: change it when none is",
         )
     return Accepted(answer, events=(ProjectConfigured(wanted),))
+
+
+DECISIONS: Decisions = {ConfigureProject: configure}

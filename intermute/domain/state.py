@@ -11,6 +11,7 @@ from functools import lru_cache
 import attrs
 
 from intermute.domain import limits
+from intermute.domain.archive import Archive
 from intermute.globs import Pattern, PatternIndex, parse
 
 POLICIES = ("open", "auto", "contacts_only", "block_all")
@@ -198,6 +199,7 @@ class State:
         mono_us: Monotonic clock of the last stamp; never goes backwards.
         sessions: Canonical session UUID to agent id.
         lapsed: Expired leases that their holder may still renew, see `reservations.lapse`.
+        archive: The rows that are not in memory; a project without a file has none.
         touched, touched_agents: Ids of what changed since the last commit, see `continuity`.
     """
 
@@ -209,6 +211,7 @@ class State:
     at_us: int = 0
     mono_us: int = 0
     case_sensitive: bool = True
+    archive: Archive | None = None
     agents: dict[str, Agent] = attrs.field(factory=dict)
     sessions: dict[str, str] = attrs.field(factory=dict)
     holdings: Holdings = attrs.field(factory=Holdings)
@@ -230,3 +233,9 @@ class State:
     def is_live(self, agent: Agent) -> bool:
         """Whether the agent showed itself within the heartbeat grace."""
         return self.mono_us - agent.last_seen_mono_us < limits.HEARTBEAT_GRACE_MS * 1000
+
+    @property
+    def rows(self) -> Archive:
+        """The archive, for commands that change something: those have a file."""
+        assert self.archive is not None, "a project that is written to has rows"
+        return self.archive

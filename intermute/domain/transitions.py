@@ -34,7 +34,9 @@ def apply(state: State, event: Event) -> None:
     """Make `event` part of the state. Its cursor must be the next one."""
     assert event.cursor == state.cursor + 1, "the log has no gaps"
     state.cursor = event.cursor
-    _EVENTS[type(event.data)](state, event, event.data)
+    change = _EVENTS[type(event.data)]
+    if change is not None:
+        change(state, event, event.data)
 
 
 def mark(state: State, note: Mark) -> None:
@@ -169,7 +171,8 @@ def _token_bound(state: State, note: TokenBound) -> None:
         agent.token_bound = True
 
 
-_EVENTS: dict[type[EventData], Callable[[State, Event, Any], None]] = {
+# None: nothing of it is kept in memory.
+_EVENTS: dict[type[EventData], Callable[[State, Event, Any], None] | None] = {
     AgentRegistered: _registered,
     AgentResumed: _resumed,
     AgentMetadataMerged: _metadata_merged,

@@ -5,7 +5,9 @@ batch decides becomes durable in one transaction; only then does anybody hear of
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any
 
 import attrs
 import trio
@@ -24,12 +26,15 @@ from intermute.domain.transitions import apply, mark
 from intermute.project.breaker import Breaker, BreakerState
 from intermute.project.clock import Clock
 from intermute.project.committing import Committer
+from intermute.project.feeds import Published
 from intermute.project.messages import (
     Ask,
     CommandFailed,
     Idempotency,
+    Message,
     Outcome,
     StorageUnavailable,
+    Together,
     Told,
 )
 from intermute.storage import faults
@@ -66,12 +71,15 @@ class ProjectActor:
         clock: Clock,
         breaker: Breaker,
         committer: Committer,
+        publish: Callable[[Sequence[Published]], None] = lambda _: None,
     ) -> None:
         self._writer = writer
         self._tag = tag
         self._rules = rules
         self._clock = clock
         self._committer = committer
+        self._publish = publish
+        self._unpublished: list[Published] = []
         self.breaker = breaker
         self.epoch = writer.take_over()
         self.seq = 0
@@ -98,7 +106,7 @@ class ProjectActor:
             return None
         return Ask(commands.ExpireLeases(), stamp, _NOBODY)
 
-    async def handle(self, batch: Sequence[Envelope[Ask, Told]]) -> None:
+    async def handle(self, batch: Sequence[Envelope[Message, Any]]) -> None:
         """Answer every envelope: a decision once it is durable, or the fault that met it.
 
         Cancellation: before the batch is begun. Once begun it runs to its end.
@@ -106,28 +114,38 @@ class ProjectActor:
         now_us = self._clock.stamp().mono_us
         if self.breaker.state(now_us) is BreakerState.OPEN:
             batch = self._refuse_changes(batch, now_us)
-        if not batch:
-            return
+        for lot in _lots(batch):
+            await self._handle_lot(lot)
+
+    async def _handle_lot(self, lot: Sequence[Envelope[Message, Any]]) -> None:
+        """Answer envelopes whose commands become durable in one transaction."""
+        asks: list[Ask] = []
+        for envelope in lot:
+            asks.extend(_asks(envelope.message))
         try:
-            told = await self._run_batch([envelope.message for envelope in batch])
+            told = iter(await self._run_batch(asks))
         except StorageUnavailable as fault:
-            for envelope in batch:
+            for envelope in lot:
                 # Each asker raises an error of its own, or their tracebacks would mix.
                 envelope.reply.fail(fault.again())
             return
-        for envelope, answer in zip(batch, told, strict=True):
+        for envelope in lot:
+            if isinstance(envelope.message, Together):
+                envelope.reply.resolve(tuple(islice(told, len(envelope.message.asks))))
+                continue
+            answer = next(told)
             if isinstance(answer, Told):
                 envelope.reply.resolve(answer)
             else:
                 envelope.reply.fail(answer)
 
     def _refuse_changes(
-        self, batch: Sequence[Envelope[Ask, Told]], now_us: int
-    ) -> list[Envelope[Ask, Told]]:
+        self, batch: Sequence[Envelope[Message, Any]], now_us: int
+    ) -> list[Envelope[Message, Any]]:
         """Turn away what would write while the breaker is open; checks go on."""
         left = []
         for envelope in batch:
-            if envelope.message.command.changes:
+            if any(ask.command.changes for ask in _asks(envelope.message)):
                 envelope.reply.fail(
                     StorageUnavailable(
                         self.breaker.last_fault,
@@ -170,6 +188,7 @@ class ProjectActor:
             self.breaker.succeeded()
             continuity.keep(self._state)
             self._continuity = continuity
+            self._speak()
         return told
 
     def _lease_due(self, stamp: Stamp) -> bool:
@@ -290,11 +309,18 @@ class ProjectActor:
         self._writing = True
         for data in accepted.events:
             event = Event(self._state.cursor + 1, self._state.at_us, accepted.actor, data)
-            self._writer.append(event)
+            data_len = self._writer.append(event)
             apply(self._state, event)
+            self._unpublished.append(Published(event, data_len))
         for note in accepted.marks:
             self._writer.note(note)
             mark(self._state, note)
+
+    def _speak(self) -> None:
+        """Let the feeds have what has just become durable."""
+        published, self._unpublished = self._unpublished, []
+        if published:
+            self._publish(published)
 
     def _expire_due(self) -> None:
         """Before a command is decided, whatever has lapsed by its stamp has lapsed."""
@@ -333,12 +359,36 @@ class ProjectActor:
             project=self._writer.project,
             patterns_per_agent_max=self._rules.patterns_per_agent_max,
             tokens_required=self._rules.tokens_required,
+            archive=self._writer.archive,
             at_us=stamp.at_us,
             mono_us=stamp.mono_us,
         )
         self._writer.load(state)
         continuity.restore(state)
+        # What was written after the event that the file ends with is not going to be.
+        self._unpublished = [each for each in self._unpublished if each.cursor <= state.cursor]
         return state
 
     def _own(self, command: Command) -> Ask:
         return Ask(command, self._clock.stamp(), _NOBODY)
+
+
+def _asks(message: Message) -> tuple[Ask, ...]:
+    return message.asks if isinstance(message, Together) else (message,)
+
+
+def _lots(batch: Sequence[Envelope[Message, Any]]) -> Iterator[Sequence[Envelope[Message, Any]]]:
+    """The batch in parts that become durable one by one, none of them much too long.
+
+    What was asked together stays together, so a part may be longer than the bound by that.
+    """
+    lot: list[Envelope[Message, Any]] = []
+    waiting = 0
+    for envelope in batch:
+        lot.append(envelope)
+        waiting += len(_asks(envelope.message))
+        if waiting >= limits.BATCH_LEN_MAX:
+            yield lot
+            lot, waiting = [], 0
+    if lot:
+        yield lot

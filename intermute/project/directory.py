@@ -6,18 +6,20 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
 import trio
 
-from actors import ActorStopped, Directory, DirectoryStatistics, Overloaded
+from actors import ActorStopped, Directory, DirectoryStatistics, Overloaded, Reply
 from intermute.domain import limits
 from intermute.domain.commands import Caller, Command, ExpireLeases
 from intermute.domain.decide import advance, decide
+from intermute.domain.events import Event
 from intermute.domain.projects import INVALID_NAME, normalise_project
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.state import State
@@ -25,13 +27,16 @@ from intermute.project.actor import ProjectActor, ProjectRules
 from intermute.project.breaker import Breaker, BreakerState
 from intermute.project.clock import Clock, SystemClock
 from intermute.project.committing import CommitMode, Committer
+from intermute.project.feeds import Feeds, Subscriber
 from intermute.project.messages import (
     Ask,
     CommandFailed,
     Idempotency,
+    Message,
     Outcome,
     ProjectUnusable,
     StorageUnavailable,
+    Together,
     Told,
 )
 from intermute.storage import faults
@@ -43,6 +48,7 @@ from intermute.storage.writer import Writer
 __all__ = ["AgentFilter", "ProjectHealth", "Projects", "ProjectsSettings", "Reader"]
 
 _log = logging.getLogger(__name__)
+NO_EVENTS: list[Event] = []
 T = TypeVar("T")
 
 
@@ -80,6 +86,36 @@ class ProjectHealth:
         return self.usable and self.breaker is not BreakerState.OPEN
 
 
+@attrs.frozen
+class Asked:
+    """A command that is sent along with others, and in whose name."""
+
+    command: Command
+    caller: Caller
+    idempotency: Idempotency | None = None
+
+
+@attrs.define
+class Sending:
+    """Commands on their way, in the order in which they were sent."""
+
+    _reply: list[Told] | Reply[Any]
+
+    async def wait(self) -> Sequence[Told | CommandFailed]:
+        """Their answers, once they are durable; may be called once.
+
+        Raises:
+            actors.ActorStopped, StorageUnavailable: The same fault met all of them.
+
+        Cancellation: they may be decided all the same.
+        """
+        if isinstance(self._reply, list):
+            return self._reply
+        told = await self._reply.wait()
+        assert isinstance(told, tuple)
+        return told
+
+
 class Projects:
     """All projects of one data directory. `serve` must run while it is used.
 
@@ -96,7 +132,8 @@ class Projects:
         self._readers: OrderedDict[str, Reader] = OrderedDict()
         # Projects that could not be opened when they were last asked for, and why.
         self._unusable: dict[str, str] = {}
-        self._actors: Directory[str, Ask, Told] = Directory(
+        self._feeds = Feeds()
+        self._actors: Directory[str, Message, Any] = Directory(
             self._open_actor,
             live_max=settings.live_max,
             idle_s=settings.idle_ms / 1000,
@@ -149,12 +186,69 @@ class Projects:
         known = self._data.find(tag) is not None
         if not known and not command.changes:
             return self._ask_nobody(State(tag=tag, project=name), command, caller)
-        if not known and len(self._data) >= limits.PROJECTS_MAX:
-            return _refused(
-                Code.LIMIT_REACHED, f"this server keeps at most {limits.PROJECTS_MAX} projects"
-            )
+        if not known:
+            refusal = self._refuse_new(command.changes)
+            if refusal is not None:
+                return refusal
         self._names[tag] = name
-        return await self._actors.ask(tag, Ask(command, self._clock.stamp(), caller, idempotency))
+        told = await self._actors.ask(tag, self._ask(command, caller, idempotency))
+        assert isinstance(told, Told)
+        return told
+
+    def send(self, project: str, asked: Sequence[Asked]) -> Sending:
+        """Send commands to the project, to be decided together, and do not wait.
+
+        They are in the project's mailbox when this returns, behind whatever was sent before.
+
+        Raises:
+            actors.Overloaded, actors.ActorStopped: Nothing was sent.
+        """
+        name = normalise_project(project)
+        if name is None:
+            return Sending([_refused(Code.INVALID_PROJECT, INVALID_NAME) for _ in asked])
+        tag = project_tag(name)
+        if self._data.find(tag) is None:
+            refusal = self._refuse_new(any(each.command.changes for each in asked))
+            if refusal is not None:
+                return Sending([refusal for _ in asked])
+            if not any(each.command.changes for each in asked):
+                nobody = State(tag=tag, project=name)
+                return Sending([self._ask_nobody(nobody, e.command, e.caller) for e in asked])
+        self._names[tag] = name
+        asks = tuple(self._ask(each.command, each.caller, each.idempotency) for each in asked)
+        return Sending(self._actors.send(tag, Together(asks)))
+
+    def _ask(self, command: Command, caller: Caller, idempotency: Idempotency | None) -> Ask:
+        return Ask(command, self._clock.stamp(), caller, idempotency)
+
+    def _refuse_new(self, changes: bool) -> Told | None:
+        """Why a project that nothing is kept of cannot be begun, None when it can."""
+        if not changes or len(self._data) < limits.PROJECTS_MAX:
+            return None
+        detail = f"this server keeps at most {limits.PROJECTS_MAX} projects"
+        return _refused(Code.LIMIT_REACHED, detail)
+
+    def subscribe(self, project: str, *, agent_id: str | None, after: int | None) -> Subscriber:
+        """Listen to what the project commits, see `intermute.project.feeds`.
+
+        Raises:
+            StorageUnavailable: Its file cannot be read.
+        """
+        name = normalise_project(project)
+        assert name is not None, "the edge has normalised it"
+        return self._feeds.subscribe(
+            project_tag(name),
+            agent_id=agent_id,
+            read=lambda cursor, limit: self.read(
+                name, lambda reader: reader.events(after=cursor, limit=limit), empty=NO_EVENTS
+            ),
+            head=self.read(name, lambda reader: reader.last_cursor(), empty=0),
+            after=after,
+        )
+
+    def subscribers(self) -> int:
+        """How many listen to feeds now."""
+        return self._feeds.subscribers()
 
     async def wake(self, project: str) -> None:
         """Have the project's leases settled before somebody looks at them.
@@ -297,6 +391,7 @@ class Projects:
                 clock=self._clock,
                 breaker=self._breaker(tag),
                 committer=Committer(self._settings.commit),
+                publish=partial(self._feeds.publish, tag),
             )
             await actor.start()
         except faults.FAULTS as error:

@@ -32,6 +32,16 @@ class Ask:
 
 
 @value
+class Together:
+    """Several commands that are decided one after another and become durable as one.
+
+    Each has its own answer: a refusal of one does not touch the others.
+    """
+
+    asks: tuple[Ask, ...]
+
+
+@value
 class Told:
     """A decision and where it stands in the project's order.
 
@@ -45,6 +55,9 @@ class Told:
     seq: int
     decision: Decision
     replayed: bool = False
+
+
+Message = Ask | Together
 
 
 class Outcome(StrEnum):

@@ -11,6 +11,7 @@ from intermute.domain import limits
 from intermute.domain.events import EVENT_SCHEMA_VERSION, EVENT_TYPES, Event, Mark
 from intermute.domain.state import State
 from intermute.storage import projections
+from intermute.storage.archive import FileArchive
 from intermute.storage.connections import open_writer, stored_project
 from intermute.storage.faults import StorageError, WrongFile
 from intermute.storage.loading import load_state
@@ -35,6 +36,7 @@ class Writer:
         self._connection = connection
         self._execute: Callable[..., Any] = connection.execute
         self.project = project
+        self.archive = FileArchive(connection, project)
 
     @classmethod
     def open(cls, path: Path, *, project: str, tag: str, at_us: int) -> "Writer":
@@ -110,8 +112,9 @@ class Writer:
         self._execute("ROLLBACK TO command")
         self._execute("RELEASE command")
 
-    def append(self, event: Event) -> None:
-        """Write the event and what it means to the tables."""
+    def append(self, event: Event) -> int:
+        """Write the event and what it means to the tables; answers how long its data is."""
+        data = _encode(event.data).decode()
         self._execute(
             _APPEND,
             (
@@ -119,12 +122,13 @@ class Writer:
                 event.data.type,
                 event.actor,
                 event.data.entity_id,
-                _encode(event.data).decode(),
+                data,
                 event.at_us,
                 EVENT_SCHEMA_VERSION,
             ),
         )
         projections.apply(self._connection, event)
+        return len(data)
 
     def note(self, mark: Mark) -> None:
         """Write a fact that is no history."""

@@ -1,10 +1,10 @@
-"""Routes of the agents."""
+"""Operations on the agents."""
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import trio
-from quart import Blueprint, Response
 
 from intermute.domain import agents as domain
 from intermute.domain.commands import RemoveContact, RetireAgent
@@ -12,141 +12,149 @@ from intermute.domain.limits import AGENTS_MAX, PAGE_MAX
 from intermute.domain.views import AgentView
 from intermute.project.directory import AgentFilter
 from intermute.project.messages import StorageUnavailable
-from intermute.web.edge import Edge, hash_token, json_response, make_token
+from intermute.web.calls import Call, hash_token, make_token
 from intermute.web.errors import Refused
+from intermute.web.operations import Asking, Operations
+from intermute.web.outcome import Outcome
 from intermute.wire import agents as wire
 from intermute.wire.bodies import decimal
 
 NO_AGENTS: list[AgentView] = []
+operations = Operations()
 
 
-def agents_blueprint(edge: Edge) -> Blueprint:
-    """Registration, lists, presence, heartbeat, metadata, policies, contacts, retirement."""
-    routes = Blueprint("agents", __name__, url_prefix="/api/agents")
-    routes.before_request(edge.identify)
-
-    @routes.post("")
-    async def register() -> Response:
-        body = wire.read_register(edge.members())
-        project = edge.project(body.project)
-        token = make_token(edge.projects.tag_of(project))
-        told = await edge.ask(project, wire.register(body, hash_token(token)))
-        return edge.answer(told, lambda view: wire.registered(view, token=token, project=project))
-
-    @routes.get("")
-    async def list_agents() -> Response:
-        capabilities = [item.strip() for item in _query(edge, "capability").split(",")]
-        wanted = AgentFilter(capabilities=tuple(filter(None, capabilities)))
-        return json_response(await _page(edge, wanted, wire.agent))
-
-    @routes.get("/presence")
-    async def presence() -> Response:
-        wanted = AgentFilter(
-            repo=_query(edge, "repo").strip(),
-            active_bead_id=_query(edge, "active_bead_id").strip(),
-        )
-        return json_response(await _page(edge, wanted, wire.presence))
-
-    @routes.get("/<agent_id>")
-    async def get_agent(agent_id: str) -> Response:
-        view = _find(edge, agent_id)
-        return json_response(wire.agent_whole(view, now_us=edge.now_us()))
-
-    @routes.delete("/<agent_id>")
-    async def retire(agent_id: str) -> Response:
-        project = edge.project_of(agent_id, domain.not_found)
-        return edge.answer(await edge.ask(project, RetireAgent(agent_id)), wire.retired)
-
-    @routes.post("/<agent_id>/heartbeat", strict_slashes=False)
-    async def heartbeat(agent_id: str) -> Response:
-        command = wire.heartbeat(agent_id, edge.members(optional=True))
-        project = edge.project_of(agent_id, domain.not_found)
-        return edge.answer(await edge.ask(project, command), wire.heartbeat_answer)
-
-    @routes.patch("/<agent_id>/metadata")
-    async def merge_metadata(agent_id: str) -> Response:
-        command = wire.merge_metadata(agent_id, edge.members())
-        project = edge.project_of(agent_id, domain.not_found)
-        return edge.answer(await edge.ask(project, command), wire.agent)
-
-    _policy_routes(routes, edge)
-    _contact_routes(routes, edge)
-    return routes
+@operations.command("agents.register", "POST", "/api/agents")
+def register(call: Call) -> Asking:
+    body = wire.read_register(call.members())
+    project = call.project(body.project)
+    token = make_token(call.projects.tag_of(project))
+    return Asking(
+        project,
+        wire.register(body, hash_token(token)),
+        partial(wire.registered, token=token, project=project),
+    )
 
 
-def _policy_routes(routes: Blueprint, edge: Edge) -> None:
-    @routes.get("/<agent_id>/policy")
-    async def get_policy(agent_id: str) -> Response:
-        project = edge.project_of(agent_id, domain.not_found)
-        view = edge.read(project, lambda reader: reader.policy(agent_id), empty=None)
-        if view is None:
-            raise Refused(domain.not_found(agent_id))
-        return json_response(wire.policy(view))
-
-    @routes.route("/<agent_id>/policy", methods=["POST", "PUT"])
-    async def set_policy(agent_id: str) -> Response:
-        command = wire.set_policy(agent_id, edge.members())
-        project = edge.project_of(agent_id, domain.not_found)
-        return edge.answer(await edge.ask(project, command), wire.policy)
+@operations.query("agents.list", "/api/agents")
+async def list_agents(call: Call) -> Outcome:
+    capabilities = [item.strip() for item in _query(call, "capability").split(",")]
+    wanted = AgentFilter(capabilities=tuple(filter(None, capabilities)))
+    return Outcome(200, await _page(call, wanted, wire.agent))
 
 
-def _contact_routes(routes: Blueprint, edge: Edge) -> None:
-    @routes.get("/<agent_id>/contacts")
-    async def list_contacts(agent_id: str) -> Response:
-        project = edge.project_of(agent_id, domain.not_found)
-        view = edge.read(project, lambda reader: reader.contacts(agent_id), empty=None)
-        if view is None:
-            raise Refused(domain.not_found(agent_id))
-        return json_response(wire.contacts(view))
-
-    @routes.post("/<agent_id>/contacts")
-    async def add_contact(agent_id: str) -> Response:
-        command = wire.add_contact(agent_id, edge.members())
-        project = edge.project_of(agent_id, domain.not_found)
-        return edge.answer(await edge.ask(project, command), wire.contacts)
-
-    @routes.delete("/<agent_id>/contacts/<path:contact_id>")
-    async def remove_contact(agent_id: str, contact_id: str) -> Response:
-        project = edge.project_of(agent_id, domain.not_found)
-        command = RemoveContact(agent_id, contact_id)
-        return edge.answer(await edge.ask(project, command), wire.contacts)
+@operations.query("agents.presence", "/api/agents/presence")
+async def presence(call: Call) -> Outcome:
+    wanted = AgentFilter(
+        repo=_query(call, "repo").strip(),
+        active_bead_id=_query(call, "active_bead_id").strip(),
+    )
+    return Outcome(200, await _page(call, wanted, wire.presence))
 
 
-def _query(edge: Edge, name: str) -> str:
-    return edge.request.args.get(name, "")
-
-
-def _find(edge: Edge, agent_id: str) -> AgentView:
-    """One agent that the caller may see; a retired one can still be looked at."""
-    project = edge.project_of(agent_id, domain.not_found)
-    view = edge.read(project, lambda reader: reader.agent(agent_id), empty=None)
+@operations.query("agents.get", "/api/agents/<agent_id>")
+async def get_agent(call: Call) -> Outcome:
+    """A retired one can still be looked at."""
+    agent_id = call.path("agent_id")
+    project = call.project_of(agent_id, domain.not_found)
+    view = call.read(project, lambda reader: reader.agent(agent_id), empty=None)
     if view is None:
         raise Refused(domain.not_found(agent_id))
-    return view
+    return Outcome(200, wire.agent_whole(view, now_us=call.now_us()))
+
+
+@operations.command("agents.retire", "DELETE", "/api/agents/<agent_id>")
+def retire(call: Call) -> Asking:
+    agent_id = call.path("agent_id")
+    return Asking(_project_of(call, agent_id), RetireAgent(agent_id), wire.retired)
+
+
+@operations.command("agents.heartbeat", "POST", "/api/agents/<agent_id>/heartbeat")
+def heartbeat(call: Call) -> Asking:
+    agent_id = call.path("agent_id")
+    command = wire.heartbeat(agent_id, call.members(optional=True))
+    return Asking(_project_of(call, agent_id), command, wire.heartbeat_answer)
+
+
+@operations.command("agents.merge_metadata", "PATCH", "/api/agents/<agent_id>/metadata")
+def merge_metadata(call: Call) -> Asking:
+    agent_id = call.path("agent_id")
+    command = wire.merge_metadata(agent_id, call.members())
+    return Asking(_project_of(call, agent_id), command, wire.agent)
+
+
+@operations.query("agents.get_policy", "/api/agents/<agent_id>/policy")
+async def get_policy(call: Call) -> Outcome:
+    agent_id = call.path("agent_id")
+    project = _project_of(call, agent_id)
+    view = call.read(project, lambda reader: reader.policy(agent_id), empty=None)
+    if view is None:
+        raise Refused(domain.not_found(agent_id))
+    return Outcome(200, wire.policy(view))
+
+
+@operations.command("agents.set_policy", "POST PUT", "/api/agents/<agent_id>/policy")
+def set_policy(call: Call) -> Asking:
+    agent_id = call.path("agent_id")
+    command = wire.set_policy(agent_id, call.members())
+    return Asking(_project_of(call, agent_id), command, wire.policy)
+
+
+@operations.query("contacts.list", "/api/agents/<agent_id>/contacts")
+async def list_contacts(call: Call) -> Outcome:
+    agent_id = call.path("agent_id")
+    project = _project_of(call, agent_id)
+    view = call.read(project, lambda reader: reader.contacts(agent_id), empty=None)
+    if view is None:
+        raise Refused(domain.not_found(agent_id))
+    return Outcome(200, wire.contacts(view))
+
+
+@operations.command("contacts.add", "POST", "/api/agents/<agent_id>/contacts")
+def add_contact(call: Call) -> Asking:
+    agent_id = call.path("agent_id")
+    command = wire.add_contact(agent_id, call.members())
+    return Asking(_project_of(call, agent_id), command, wire.contacts)
+
+
+@operations.command(
+    "contacts.remove", "DELETE", "/api/agents/<agent_id>/contacts/<path:contact_id>"
+)
+def remove_contact(call: Call) -> Asking:
+    agent_id = call.path("agent_id")
+    command = RemoveContact(agent_id, call.path("contact_id"))
+    return Asking(_project_of(call, agent_id), command, wire.contacts)
+
+
+def _project_of(call: Call, agent_id: str) -> str:
+    return call.project_of(agent_id, domain.not_found)
+
+
+def _query(call: Call, name: str) -> str:
+    return call.query(name) or ""
 
 
 async def _page(
-    edge: Edge, wanted: AgentFilter, render: Callable[[AgentView], dict[str, object]]
+    call: Call, wanted: AgentFilter, render: Callable[[AgentView], dict[str, object]]
 ) -> dict[str, object]:
     """Agents of the project asked for, or of all projects for a local caller who names none."""
-    limit = decimal(_query(edge, "limit"), default=PAGE_MAX, most=PAGE_MAX)
-    offset = decimal(_query(edge, "offset"), default=0, most=AGENTS_MAX)
-    named = _query(edge, "project")
-    everywhere = edge.caller.project is None and not named.strip()
+    limit = decimal(_query(call, "limit"), default=PAGE_MAX, most=PAGE_MAX)
+    offset = decimal(_query(call, "offset"), default=0, most=AGENTS_MAX)
+    named = _query(call, "project")
+    everywhere = call.caller.project is None and not named.strip()
     found: list[AgentView] = []
 
     def look(project: str) -> list[AgentView]:
-        return edge.read(
+        return call.read(
             project,
             lambda reader: reader.agents(wanted, limit=offset + limit + 1),
             empty=NO_AGENTS,
         )
 
     if not everywhere:
-        found = look(edge.project(named))
+        found = look(call.project(named))
     else:
-        edge.verify_agent()
-        for project in edge.projects.all_projects():
+        call.verify_agent()
+        for project in call.projects.all_projects():
             # One file that cannot be read must not hide the agents of all others.
             with suppress(StorageUnavailable):
                 found += look(project)

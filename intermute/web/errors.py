@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from quart import Response
@@ -9,13 +10,14 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from actors import ActorStopped, Overloaded
-from intermute.domain.limits import PROBLEM_DETAIL_LEN_MAX
 from intermute.domain.refusals import Refusal
-from intermute.project.messages import CommandFailed, Outcome, ProjectUnusable, StorageUnavailable
+from intermute.project.messages import CommandFailed, ProjectUnusable, StorageUnavailable
+from intermute.project.messages import Outcome as Done
 from intermute.web.access import Denied
-from intermute.web.problem import MEDIA_TYPE, problem
+from intermute.web.outcome import Outcome, error_outcome, refusal_outcome
+from intermute.web.problem import MEDIA_TYPE
 from intermute.wire.bodies import BadRequest
-from intermute.wire.problems import STATUSES, refusal_members
+from intermute.wire.strict_json import encode
 
 _log = logging.getLogger(__name__)
 
@@ -36,52 +38,48 @@ class Refused(Exception):
         self.refusal = refusal
 
 
-def error_response(status: int, code: str, title: str, detail: str, **extra: object) -> Response:
-    """An answer in the one error shape."""
-    body = problem(status, code, title, detail[:PROBLEM_DETAIL_LEN_MAX], **extra)
-    return Response(body, status, {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"})
+def response_of(outcome: Outcome) -> Response:
+    """An error as an HTTP response."""
+    headers = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", **outcome.headers}
+    return Response(encode(outcome.body), outcome.status, headers)
 
 
-def refusal_response(refusal: Refusal) -> Response:
-    """A refusal as an answer."""
-    status, title = STATUSES[refusal.code]
-    response = error_response(
-        status, refusal.code.value, title, refusal.detail, **refusal_members(refusal)
-    )
-    wait_s = refusal.data.get("retry_after_seconds")
-    if wait_s is not None:
-        response.headers["Retry-After"] = str(wait_s)
-    return response
+def describe(error: Exception) -> Outcome:
+    """Any error that can end a request, in the one shape."""
+    for kind, mapping in _MAPPINGS:
+        if isinstance(error, kind):
+            return mapping(error)
+    return _bug(error)
 
 
-def _unavailable(code: str, detail: str, retry_after_s: float | None, **extra: object) -> Response:
-    response = error_response(503, code, "Not available now", detail, **extra)
-    response.headers["Retry-After"] = str(max(1, round(retry_after_s or 1.0)))
-    return response
+def _unavailable(code: str, detail: str, retry_after_s: float | None, **extra: object) -> Outcome:
+    outcome = error_outcome(503, code, "Not available now", detail, **extra)
+    outcome.headers["Retry-After"] = str(max(1, round(retry_after_s or 1.0)))
+    return outcome
 
 
-async def _denied(error: CallerDenied) -> Response:
+def _denied(error: CallerDenied) -> Outcome:
     denied = error.denied
-    response = Response(denied.body(), denied.status)
-    for name, value in denied.headers():
-        response.headers[name.decode()] = value.decode()
-    return response
+    outcome = error_outcome(denied.status, denied.code, denied.title, denied.detail)
+    if denied.challenge:
+        outcome.headers["WWW-Authenticate"] = "Bearer"
+    return outcome
 
 
-async def _refused(error: Refused) -> Response:
-    return refusal_response(error.refusal)
+def _refused(error: Refused) -> Outcome:
+    return refusal_outcome(error.refusal)
 
 
-async def _bad_request(error: BadRequest) -> Response:
-    return error_response(400, "invalid_request", "The request is not valid", str(error))
+def _bad_request(error: BadRequest) -> Outcome:
+    return error_outcome(400, "invalid_request", "The request is not valid", str(error))
 
 
-async def _overloaded(error: Overloaded) -> Response:
+def _overloaded(error: Overloaded) -> Outcome:
     detail = f"too much is asked at once: {error.reason}; nothing was done, ask again"
     return _unavailable("overloaded", detail, error.retry_after_s)
 
 
-async def _stopped(error: ActorStopped) -> Response:
+def _stopped(error: ActorStopped) -> Outcome:
     # Only words that were written for clients reach them; those of a bug stay in the log.
     said = error.reason.startswith(ProjectUnusable.PREFIX)
     reason = error.reason if said else "its actor stopped"
@@ -89,11 +87,9 @@ async def _stopped(error: ActorStopped) -> Response:
     return _unavailable("project_unavailable", detail, error.retry_after_s)
 
 
-async def _storage(error: StorageUnavailable) -> Response:
+def _storage(error: StorageUnavailable) -> Outcome:
     what = (
-        "nothing was done"
-        if error.outcome is Outcome.NOT_DONE
-        else "whether it was done is unknown"
+        "nothing was done" if error.outcome is Done.NOT_DONE else "whether it was done is unknown"
     )
     detail = f"the project's storage failed ({error.kind}); {what}; it is safe to ask again"
     return _unavailable(
@@ -101,27 +97,25 @@ async def _storage(error: StorageUnavailable) -> Response:
     )
 
 
-async def _http(error: HTTPException) -> Response:
+def _http(error: HTTPException) -> Outcome:
     status = error.code or 500
-    if status < 400:
-        return error.get_response()  # type: ignore[return-value]
     code = _HTTP_CODES.get(status, "http_error")
-    response = error_response(status, code, error.name, error.description or error.name)
+    outcome = error_outcome(status, code, error.name, error.description or error.name)
     valid = getattr(error, "valid_methods", None)
     if valid:
-        response.headers["Allow"] = ", ".join(sorted(valid))
-    return response
+        outcome.headers["Allow"] = ", ".join(sorted(valid))
+    return outcome
 
 
 _HTTP_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 
 
-async def _bug(error: Exception) -> Response:
+def _bug(error: Exception) -> Outcome:
     """What nobody foresaw: told apart by a number, explained in the log and nowhere else."""
     incident = secrets.token_hex(8)
     cause: Any = error.__cause__ if isinstance(error, CommandFailed) else error
     _log.error("incident %s", incident, exc_info=cause)
-    return error_response(
+    return error_outcome(
         500,
         "internal_error",
         "A bug",
@@ -130,13 +124,30 @@ async def _bug(error: Exception) -> Response:
     )
 
 
+_MAPPINGS: tuple[tuple[type[Exception], Callable[[Any], Outcome]], ...] = (
+    (CallerDenied, _denied),
+    (Refused, _refused),
+    (BadRequest, _bad_request),
+    (Overloaded, _overloaded),
+    (ActorStopped, _stopped),
+    (StorageUnavailable, _storage),
+    (HTTPException, _http),
+)
+
+
+async def _answer(error: Exception) -> Response:
+    return response_of(describe(error))
+
+
+async def _answer_http(error: HTTPException) -> Response:
+    if (error.code or 500) < 400:
+        return error.get_response()  # type: ignore[return-value]
+    return response_of(describe(error))
+
+
 def handle_errors(app: QuartTrio) -> None:
     """Have the app answer every error in the one shape."""
-    app.register_error_handler(CallerDenied, _denied)
-    app.register_error_handler(Refused, _refused)
-    app.register_error_handler(BadRequest, _bad_request)
-    app.register_error_handler(Overloaded, _overloaded)
-    app.register_error_handler(ActorStopped, _stopped)
-    app.register_error_handler(StorageUnavailable, _storage)
-    app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(Exception, _bug)
+    for kind, _ in _MAPPINGS:
+        app.register_error_handler(kind, _answer)
+    app.register_error_handler(HTTPException, _answer_http)
+    app.register_error_handler(Exception, _answer)

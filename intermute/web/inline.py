@@ -1,9 +1,13 @@
 """HTTP requests handled in the one task that the server runs for each."""
 
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
+from typing import Any
+
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 from quart.utils import encode_headers
 from quart.wrappers.response import DataBody
 from quart_trio.asgi import TrioASGIHTTPConnection
+
+from intermute.web.paths import keep_encoded_slashes
 
 
 class InlineConnection(TrioASGIHTTPConnection):
@@ -15,6 +19,10 @@ class InlineConnection(TrioASGIHTTPConnection):
 
     Cancellation: when the client goes away or the server stops; commands asked for go on.
     """
+
+    def __init__(self, app: Any, scope: HTTPScope) -> None:
+        keep_encoded_slashes(scope)
+        super().__init__(app, scope)
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         request = self._create_request_from_scope(send)

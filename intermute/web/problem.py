@@ -2,7 +2,7 @@
 
 from intermute.wire.strict_json import encode
 
-__all__ = ["MEDIA_TYPE", "TYPE_BASE", "problem", "problem_headers"]
+__all__ = ["MEDIA_TYPE", "TYPE_BASE", "problem", "problem_headers", "problem_members"]
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_BASE = "https://intermute.dev/errors/"
@@ -11,7 +11,14 @@ _OWN_MEMBERS = frozenset({"type", "title", "status", "detail", "error", "code"})
 
 
 def problem(status: int, code: str, title: str, detail: str, /, **extra: object) -> bytes:
-    """The body of an error answer.
+    """The body of an error answer, as UTF-8 JSON; see `problem_members`."""
+    return encode(problem_members(status, code, title, detail, **extra))
+
+
+def problem_members(
+    status: int, code: str, title: str, detail: str, /, **extra: object
+) -> dict[str, object]:
+    """The members of an error answer.
 
     Args:
         status: The HTTP status it is sent with, 400 to 599.
@@ -19,9 +26,6 @@ def problem(status: int, code: str, title: str, detail: str, /, **extra: object)
         title: The same few words for every error of this code.
         detail: What happened this time and what to do next, for people.
         extra: Further members, after those of the shape; none may repeat one of those.
-
-    Returns:
-        UTF-8 JSON.
     """
     assert 400 <= status <= 599, status
     assert not _OWN_MEMBERS & extra.keys(), extra.keys()
@@ -34,7 +38,7 @@ def problem(status: int, code: str, title: str, detail: str, /, **extra: object)
         "code": code,
     }
     members.update(extra)
-    return encode(members)
+    return members
 
 
 def problem_headers(body: bytes, *more: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:

@@ -1,109 +1,103 @@
-"""Routes of the reservations."""
+"""Operations on the reservations: create, list, check, get, renew, release."""
 
-from quart import Blueprint, Response
+from functools import partial
 
 from intermute.domain import reservations as domain
 from intermute.domain.commands import ReleaseReservation
-from intermute.domain.limits import PAGE_MAX
+from intermute.domain.limits import CURSOR_MAX, PAGE_MAX
 from intermute.domain.stamp import tag_of
 from intermute.domain.views import ReservationView
-from intermute.web.edge import Edge, json_response
+from intermute.web.calls import Call
 from intermute.web.errors import Refused
+from intermute.web.operations import Asking, Operations
+from intermute.web.outcome import Outcome
 from intermute.wire import reservations as wire
 from intermute.wire.bodies import decimal, flag, line
 
-_CURSOR_MAX = 2**63 - 1
 NO_RESERVATIONS: list[ReservationView] = []
+operations = Operations()
 
 
-def reservations_blueprint(edge: Edge) -> Blueprint:
-    """Create, list, check, get, renew, release."""
-    routes = Blueprint("reservations", __name__, url_prefix="/api/reservations")
-    routes.before_request(edge.identify)
-
-    def render(view: ReservationView) -> dict[str, object]:
-        return wire.reservation(view, now_us=edge.now_us())
-
-    @routes.post("")
-    async def reserve() -> Response:
-        body = wire.read_reserve(edge.members())
-        command = wire.reserve(body)
-        project = edge.project(body.project)
-        return edge.answer(await edge.ask(project, command), render, status=201)
-
-    @routes.get("")
-    async def list_reservations() -> Response:
-        args = edge.request.args
-        agent_id = line(args.get("agent", ""), "agent") or None
-        active = flag(args.get("active"), default=agent_id is None)
-        limit = decimal(args.get("limit"), default=PAGE_MAX, most=PAGE_MAX)
-        before = decimal(args.get("cursor"), default=_CURSOR_MAX, most=_CURSOR_MAX)
-        project = _listed_project(edge, args.get("project"), agent_id)
-        await edge.projects.wake(project)
-        now_us = edge.now_us()
-        found = edge.read(
-            project,
-            lambda reader: reader.reservations(
-                agent_id=agent_id,
-                active_at_us=now_us if active else None,
-                before=before,
-                limit=limit + 1,
-            ),
-            empty=NO_RESERVATIONS,
-        )
-        page = found[:limit]
-        return json_response(
-            {
-                "reservations": [wire.reservation(view, now_us=now_us) for view in page],
-                "cursor": page[-1].cursor if page else before % _CURSOR_MAX,
-                "more": len(found) > limit,
-            }
-        )
-
-    @routes.get("/check")
-    async def check() -> Response:
-        args = edge.request.args
-        command = wire.check(
-            args.getlist("pattern"),
-            exclusive=flag(args.get("exclusive"), default=True),
-            agent_id=args.get("agent") or args.get("agent_id", ""),
-        )
-        project = edge.project(args.get("project"))
-        return edge.answer(await edge.ask(project, command), wire.checked)
-
-    @routes.get("/<reservation_id>")
-    async def get_reservation(reservation_id: str) -> Response:
-        project = edge.project_of(reservation_id, domain.not_found)
-        await edge.projects.wake(project)
-        view = edge.read(project, lambda reader: reader.reservation(reservation_id), empty=None)
-        if view is None:
-            raise Refused(domain.not_found(reservation_id))
-        return json_response(render(view))
-
-    @routes.post("/<reservation_id>/renew")
-    async def renew(reservation_id: str) -> Response:
-        command = wire.renew(
-            reservation_id,
-            edge.members(optional=True),
-            agent_id=edge.caller.agent_id,
-        )
-        project = edge.project_of(reservation_id, domain.not_found)
-        return edge.answer(await edge.ask(project, command), render)
-
-    @routes.delete("/<reservation_id>")
-    async def release(reservation_id: str) -> Response:
-        project = edge.project_of(reservation_id, domain.not_found)
-        command = ReleaseReservation(reservation_id, agent_id=edge.caller.agent_id)
-        return edge.answer(await edge.ask(project, command), render)
-
-    return routes
+@operations.command("reservations.create", "POST", "/api/reservations")
+def reserve(call: Call) -> Asking:
+    body = wire.read_reserve(call.members())
+    command = wire.reserve(body)
+    render = partial(wire.reservation, now_us=call.now_us())
+    return Asking(call.project(body.project), command, render, status=201)
 
 
-def _listed_project(edge: Edge, named: str | None, agent_id: str | None) -> str:
+@operations.query("reservations.list", "/api/reservations")
+async def list_reservations(call: Call) -> Outcome:
+    agent_id = line(call.query("agent") or "", "agent") or None
+    active = flag(call.query("active"), default=agent_id is None)
+    limit = decimal(call.query("limit"), default=PAGE_MAX, most=PAGE_MAX)
+    before = decimal(call.query("cursor"), default=CURSOR_MAX, most=CURSOR_MAX)
+    project = _listed_project(call, call.query("project"), agent_id)
+    await call.projects.wake(project)
+    now_us = call.now_us()
+    found = call.read(
+        project,
+        lambda reader: reader.reservations(
+            agent_id=agent_id,
+            active_at_us=now_us if active else None,
+            before=before,
+            limit=limit + 1,
+        ),
+        empty=NO_RESERVATIONS,
+    )
+    page = found[:limit]
+    return Outcome(
+        200,
+        {
+            "reservations": [wire.reservation(view, now_us=now_us) for view in page],
+            "cursor": page[-1].cursor if page else before % CURSOR_MAX,
+            "more": len(found) > limit,
+        },
+    )
+
+
+@operations.command("reservations.check", "GET", "/api/reservations/check")
+def check(call: Call) -> Asking:
+    command = wire.check(
+        call.queries("pattern"),
+        exclusive=flag(call.query("exclusive"), default=True),
+        agent_id=call.query("agent") or call.query("agent_id") or "",
+    )
+    return Asking(call.project(call.query("project")), command, wire.checked)
+
+
+@operations.query("reservations.get", "/api/reservations/<reservation_id>")
+async def get_reservation(call: Call) -> Outcome:
+    reservation_id = call.path("reservation_id")
+    project = call.project_of(reservation_id, domain.not_found)
+    await call.projects.wake(project)
+    view = call.read(project, lambda reader: reader.reservation(reservation_id), empty=None)
+    if view is None:
+        raise Refused(domain.not_found(reservation_id))
+    return Outcome(200, wire.reservation(view, now_us=call.now_us()))
+
+
+@operations.command("reservations.renew", "POST", "/api/reservations/<reservation_id>/renew")
+def renew(call: Call) -> Asking:
+    reservation_id = call.path("reservation_id")
+    command = wire.renew(reservation_id, call.members(optional=True), agent_id=call.agent_id)
+    project = call.project_of(reservation_id, domain.not_found)
+    return Asking(project, command, partial(wire.reservation, now_us=call.now_us()))
+
+
+@operations.command("reservations.release", "DELETE", "/api/reservations/<reservation_id>")
+def release(call: Call) -> Asking:
+    reservation_id = call.path("reservation_id")
+    project = call.project_of(reservation_id, domain.not_found)
+    command = ReleaseReservation(reservation_id, agent_id=call.agent_id)
+    return Asking(project, command, partial(wire.reservation, now_us=call.now_us()))
+
+
+def _listed_project(call: Call, named: str | None, agent_id: str | None) -> str:
     """The project whose reservations are listed; an agent's id names its project by itself."""
-    if agent_id is not None and not (named or "").strip() and edge.caller.project is None:
+    if agent_id is not None and not (named or "").strip() and call.caller.project is None:
         tag = tag_of(agent_id)
-        found = None if tag is None else edge.projects.name_of(tag)
+        found = None if tag is None else call.projects.name_of(tag)
         if found is not None:
             return found
-    return edge.project(named)
+    return call.project(named)

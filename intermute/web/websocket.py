@@ -6,6 +6,8 @@ from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIWebsocketConnection
 from quart_trio.wrappers import TrioWebsocket
 
+from intermute.web.paths import keep_encoded_slashes
+
 __all__ = ["INBOUND_LEN_MAX", "BoundedWebsocketConnection", "use_bounded_websockets"]
 
 INBOUND_LEN_MAX = 8
@@ -20,6 +22,7 @@ class BoundedWebsocketConnection(TrioASGIWebsocketConnection):
     """
 
     def __init__(self, app: QuartTrio, scope: WebsocketScope) -> None:
+        keep_encoded_slashes(scope)
         super().__init__(app, scope)
         self.send_channel, self.receive_channel = trio.open_memory_channel[bytes | str](
             INBOUND_LEN_MAX

@@ -8,7 +8,7 @@ from intermute.storage.connections import open_reader, open_writer
 from intermute.storage.faults import FAULTS, StorageError, describe
 from intermute.storage.reader import AgentFilter, Reader
 from intermute.storage.writer import Writer, decode_event
-from intermute.web.edge import hash_token, make_token
+from intermute.web.calls import hash_token, make_token
 
 from ..project.harness import PROJECT, TAG, WALL, Desk, reserve
 

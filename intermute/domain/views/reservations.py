@@ -1,66 +1,6 @@
-"""What is shown of a project's state: the values that decisions and reads answer with.
-
-They are plain values in the domain's own units (microseconds, milliseconds); `intermute.wire`
-turns them into JSON. A decision's answer can be stored and given again, so each is made of
-JSON types only.
-"""
+"""What is shown of reservations."""
 
 from intermute.domain.values import value
-
-
-@value
-class AgentView:
-    """One agent, as others may see it."""
-
-    agent_id: str
-    session_id: str
-    name: str
-    project: str
-    capabilities: tuple[str, ...]
-    metadata: dict[str, str]
-    status: str
-    policy: str
-    live_contact_policy: str
-    created_at_us: int
-    last_seen_us: int
-    focus_state: str
-    retired_at_us: int | None = None
-
-
-@value
-class RegisteredView:
-    """The answer to a registration; the token is the edge's to add, since only it knows it."""
-
-    agent_id: str
-    session_id: str
-    name: str
-    resumed: bool
-
-
-@value
-class HeartbeatView:
-    agent_id: str
-    last_seen_us: int
-
-
-@value
-class PolicyView:
-    agent_id: str
-    policy: str
-    live_contact_policy: str
-
-
-@value
-class ContactsView:
-    agent_id: str
-    contacts: tuple[str, ...]
-
-
-@value
-class RetiredView:
-    agent_id: str
-    retired_at_us: int
-    released: tuple[str, ...]
 
 
 @value
@@ -119,9 +59,3 @@ class CheckedView:
 @value
 class ExpiredView:
     reservation_ids: tuple[str, ...]
-
-
-@value
-class ProjectView:
-    project: str
-    case_sensitive: bool

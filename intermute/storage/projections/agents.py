@@ -1,37 +1,14 @@
-"""The tables that show the log's meaning, and the one function that writes them.
-
-`apply` serves live traffic and rebuilds alike. It looks at the event and at nothing else.
-"""
+"""The tables of the agents."""
 
 from collections.abc import Callable
 from typing import Any
 
-import apsw
 import msgspec
 
 from intermute.domain import events
 from intermute.domain.agents import merged_metadata
-from intermute.domain.events import Event, EventData, Mark
-
-_encode = msgspec.json.Encoder().encode
-
-
-def as_json(value: object) -> str:
-    """The value as compact JSON text, as it is kept in columns."""
-    return _encode(value).decode()
-
-
-def apply(connection: apsw.Connection, event: Event) -> None:
-    """Write what `event` means into the tables, inside the caller's transaction."""
-    _EVENTS[type(event.data)](connection.execute, event, event.data)
-
-
-def mark(connection: apsw.Connection, note: Mark) -> None:
-    """Write a fact that is no history, inside the caller's transaction."""
-    _MARKS[type(note)](connection.execute, note)
-
-
-Execute = Callable[..., Any]
+from intermute.domain.events import Event, Mark
+from intermute.storage.projections.base import Execute, Projections, as_json
 
 
 def _registered(execute: Execute, event: Event, data: events.AgentRegistered) -> None:
@@ -97,54 +74,6 @@ def _contact_removed(execute: Execute, event: Event, data: events.ContactRemoved
     )
 
 
-def _created(execute: Execute, event: Event, data: events.ReservationCreated) -> None:
-    execute(
-        "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
-        (
-            event.cursor,
-            data.reservation_id,
-            data.agent_id,
-            as_json(data.patterns),
-            int(data.exclusive),
-            data.reason,
-            data.ttl_ms,
-            event.at_us,
-            data.expires_at_us,
-        ),
-    )
-
-
-def _renewed(execute: Execute, event: Event, data: events.ReservationRenewed) -> None:
-    execute(
-        "UPDATE reservations SET ttl_ms = ?, expires_at_us = ?, ended = NULL, ended_at_us = NULL "
-        "WHERE reservation_id = ?",
-        (data.ttl_ms, data.expires_at_us, data.reservation_id),
-    )
-
-
-def _released(execute: Execute, event: Event, data: events.ReservationReleased) -> None:
-    _end(execute, event, data.reservation_id, "released")
-
-
-def _expired(execute: Execute, event: Event, data: events.ReservationExpired) -> None:
-    _end(execute, event, data.reservation_id, "expired")
-
-
-def _end(execute: Execute, event: Event, reservation_id: str, ended: str) -> None:
-    execute(
-        "UPDATE reservations SET ended = ?, ended_at_us = ? WHERE reservation_id = ?",
-        (ended, event.at_us, reservation_id),
-    )
-
-
-def _configured(execute: Execute, event: Event, data: events.ProjectConfigured) -> None:
-    execute(
-        "INSERT INTO meta VALUES ('case_sensitive', ?) "
-        "ON CONFLICT DO UPDATE SET value = excluded.value",
-        (int(data.case_sensitive),),
-    )
-
-
 def _seen(execute: Execute, note: events.Seen) -> None:
     execute(
         "INSERT INTO presence VALUES (?1, ?2, coalesce(?3, 'unknown'), ?2) "
@@ -166,7 +95,7 @@ def _token_bound(execute: Execute, note: events.TokenBound) -> None:
     execute("UPDATE credentials SET bound = 1 WHERE agent_id = ?", (note.agent_id,))
 
 
-_EVENTS: dict[type[EventData], Callable[[Execute, Event, Any], None]] = {
+PROJECTIONS: Projections = {
     events.AgentRegistered: _registered,
     events.AgentResumed: _resumed,
     events.AgentMetadataMerged: _metadata_merged,
@@ -174,14 +103,9 @@ _EVENTS: dict[type[EventData], Callable[[Execute, Event, Any], None]] = {
     events.AgentRetired: _retired,
     events.ContactAdded: _contact_added,
     events.ContactRemoved: _contact_removed,
-    events.ReservationCreated: _created,
-    events.ReservationRenewed: _renewed,
-    events.ReservationReleased: _released,
-    events.ReservationExpired: _expired,
-    events.ProjectConfigured: _configured,
 }
 
-_MARKS: dict[type[Mark], Callable[[Execute, Any], None]] = {
+MARKS: dict[type[Mark], Callable[[Execute, Any], None]] = {
     events.Seen: _seen,
     events.TokenSet: _token_set,
     events.TokenBound: _token_bound,

@@ -1,0 +1,47 @@
+"""What all commands have in common."""
+
+from typing import ClassVar
+
+from intermute.domain.values import value
+
+
+@value
+class Caller:
+    """Whom a command comes from, as far as the edge could tell.
+
+    Attributes:
+        agent_id: The agent the caller says it is (`X-Agent-ID`), or None.
+        token_hash: SHA-256 of the agent token it presented, or None.
+        operator: It may act on any agent of the project (a local caller, or a key with the right).
+    """
+
+    agent_id: str | None = None
+    token_hash: bytes | None = None
+    operator: bool = False
+
+
+@value
+class Command:
+    """Base of all commands."""
+
+    kind: ClassVar[str] = ""
+    # Only commands that change something may be remembered under an idempotency key, create
+    # a project's file, or be refused while the breaker is open.
+    changes: ClassVar[bool] = True
+    # The shape of the answer, so that one that was kept can be read again.
+    answer: ClassVar[type] = object
+
+    @property
+    def acting(self) -> str | None:
+        return None
+
+
+@value
+class AgentCommand(Command):
+    """A command in the name of one agent."""
+
+    agent_id: str
+
+    @property
+    def acting(self) -> str | None:
+        return self.agent_id

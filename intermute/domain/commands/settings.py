@@ -1,0 +1,16 @@
+"""Commands that change a project's settings."""
+
+from typing import ClassVar
+
+from intermute.domain import views
+from intermute.domain.commands.base import Command
+from intermute.domain.values import value
+
+
+@value
+class ConfigureProject(Command):
+    """Change a setting of the project; None keeps it."""
+
+    kind: ClassVar[str] = "configure_project"
+    answer: ClassVar[type] = views.ProjectView
+    case_sensitive: bool | None = None

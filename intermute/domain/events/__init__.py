@@ -1,0 +1,101 @@
+"""Events: what has happened, in the past tense. The log of them is a project's history.
+
+Each class is the `data` of one event type. They are plain values that msgspec writes as JSON
+objects; field names are the names on the wire and in the file. Times are microseconds, UTC.
+"""
+
+from intermute.domain.events.agents import (
+    AgentEvent,
+    AgentMetadataMerged,
+    AgentPolicyChanged,
+    AgentRegistered,
+    AgentResumed,
+    AgentRetired,
+    ContactAdded,
+    ContactRemoved,
+)
+from intermute.domain.events.base import (
+    Event,
+    EventData,
+)
+from intermute.domain.events.marks import (
+    Mark,
+    Seen,
+    TokenBound,
+    TokenSet,
+)
+from intermute.domain.events.messages import (
+    MessageAcked,
+    MessageContent,
+    MessageCreated,
+    MessageEvent,
+    MessageMarked,
+    MessageRead,
+    MessageUpdated,
+)
+from intermute.domain.events.reservations import (
+    ReservationCreated,
+    ReservationEvent,
+    ReservationExpired,
+    ReservationReleased,
+    ReservationRenewed,
+)
+from intermute.domain.events.settings import (
+    ProjectConfigured,
+)
+
+__all__ = [
+    "EVENT_SCHEMA_VERSION",
+    "EVENT_TYPES",
+    "AgentEvent",
+    "AgentMetadataMerged",
+    "AgentPolicyChanged",
+    "AgentRegistered",
+    "AgentResumed",
+    "AgentRetired",
+    "ContactAdded",
+    "ContactRemoved",
+    "Event",
+    "EventData",
+    "Mark",
+    "MessageAcked",
+    "MessageContent",
+    "MessageCreated",
+    "MessageEvent",
+    "MessageMarked",
+    "MessageRead",
+    "MessageUpdated",
+    "ProjectConfigured",
+    "ReservationCreated",
+    "ReservationEvent",
+    "ReservationExpired",
+    "ReservationReleased",
+    "ReservationRenewed",
+    "Seen",
+    "TokenBound",
+    "TokenSet",
+]
+
+EVENT_SCHEMA_VERSION = 1
+
+EVENT_TYPES: dict[str, type[EventData]] = {
+    cls.type: cls
+    for cls in (
+        AgentRegistered,
+        AgentResumed,
+        AgentMetadataMerged,
+        AgentPolicyChanged,
+        AgentRetired,
+        ContactAdded,
+        ContactRemoved,
+        ReservationCreated,
+        ReservationRenewed,
+        ReservationReleased,
+        ReservationExpired,
+        ProjectConfigured,
+        MessageCreated,
+        MessageUpdated,
+        MessageRead,
+        MessageAcked,
+    )
+}

@@ -1,0 +1,70 @@
+"""Events of the messages."""
+
+from typing import ClassVar
+
+from intermute.domain.events.base import EventData
+from intermute.domain.values import value
+
+
+@value
+class MessageEvent(EventData):
+    """Something happened to a message."""
+
+    message_id: str
+
+    @property
+    def entity_id(self) -> str:
+        return self.message_id
+
+
+@value
+class MessageContent(MessageEvent):
+    """All of a message. No agent stands in more than one of `to`, `cc` and `bcc`."""
+
+    thread_id: str
+    sender: str
+    to: tuple[str, ...]
+    cc: tuple[str, ...]
+    bcc: tuple[str, ...]
+    subject: str
+    topic: str
+    body: str
+    importance: str
+    ack_required: bool
+
+    @property
+    def audience(self) -> tuple[str, ...] | None:
+        return (*self.to, *self.cc, *self.bcc)
+
+
+@value
+class MessageCreated(MessageContent):
+    """A message was sent. `broadcast`: to everybody who was there."""
+
+    type: ClassVar[str] = "message.created"
+    broadcast: bool = False
+
+
+@value
+class MessageUpdated(MessageContent):
+    """Its sender sent it again with other content; to whom it went stays as it was."""
+
+    type: ClassVar[str] = "message.updated"
+    created_cursor: int = 0
+
+
+@value
+class MessageMarked(MessageEvent):
+    """A recipient made a mark on a message, the first of its kind."""
+
+    agent_id: str
+
+
+@value
+class MessageRead(MessageMarked):
+    type: ClassVar[str] = "message.read"
+
+
+@value
+class MessageAcked(MessageMarked):
+    type: ClassVar[str] = "message.ack"

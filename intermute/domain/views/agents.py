@@ -1,0 +1,58 @@
+"""What is shown of agents."""
+
+from intermute.domain.values import value
+
+
+@value
+class AgentView:
+    """One agent, as others may see it."""
+
+    agent_id: str
+    session_id: str
+    name: str
+    project: str
+    capabilities: tuple[str, ...]
+    metadata: dict[str, str]
+    status: str
+    policy: str
+    live_contact_policy: str
+    created_at_us: int
+    last_seen_us: int
+    focus_state: str
+    retired_at_us: int | None = None
+
+
+@value
+class RegisteredView:
+    """The answer to a registration; the token is the edge's to add, since only it knows it."""
+
+    agent_id: str
+    session_id: str
+    name: str
+    resumed: bool
+
+
+@value
+class HeartbeatView:
+    agent_id: str
+    last_seen_us: int
+
+
+@value
+class PolicyView:
+    agent_id: str
+    policy: str
+    live_contact_policy: str
+
+
+@value
+class ContactsView:
+    agent_id: str
+    contacts: tuple[str, ...]
+
+
+@value
+class RetiredView:
+    agent_id: str
+    retired_at_us: int
+    released: tuple[str, ...]

@@ -1,0 +1,16 @@
+"""A project's settings, kept in `meta`."""
+
+from intermute.domain import events
+from intermute.domain.events import Event
+from intermute.storage.projections.base import Execute, Projections
+
+
+def _configured(execute: Execute, event: Event, data: events.ProjectConfigured) -> None:
+    execute(
+        "INSERT INTO meta VALUES ('case_sensitive', ?) "
+        "ON CONFLICT DO UPDATE SET value = excluded.value",
+        (int(data.case_sensitive),),
+    )
+
+
+PROJECTIONS: Projections = {events.ProjectConfigured: _configured}

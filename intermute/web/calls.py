@@ -1,0 +1,240 @@
+"""A call: one request for an operation, whichever way it came.
+
+Operations read what they need from a call and say which command follows from it, so each of them
+is written once for HTTP, for batches and for sockets. Every rule that all of them share is here.
+"""
+
+import hashlib
+import hmac
+import secrets
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from intermute.domain import commands
+from intermute.domain.commands import Command
+from intermute.domain.identity import IDENTITY_MISMATCH
+from intermute.domain.limits import IDEMPOTENCY_KEY_LEN_MAX
+from intermute.domain.projects import DEFAULT_PROJECT, INVALID_NAME, normalise_project
+from intermute.domain.refusals import Code, Refusal
+from intermute.domain.stamp import tag_of
+from intermute.project.directory import Asked, Projects, Reader
+from intermute.project.messages import Idempotency
+from intermute.web.access import Caller
+from intermute.web.errors import Refused
+from intermute.wire.bodies import BadRequest
+
+T = TypeVar("T")
+OPERATOR = "operator"
+
+
+class Call(ABC):
+    """Who asks, and with which words."""
+
+    def __init__(self, projects: Projects, caller: Caller) -> None:
+        self.projects = projects
+        self.caller = caller
+
+    # -- The words --------------------------------------------------------------------------
+
+    @abstractmethod
+    def path(self, name: str) -> str:
+        """A word that the operation cannot do without: in HTTP, a part of the path."""
+
+    @abstractmethod
+    def query(self, name: str) -> str | None:
+        """A word that may be missing: in HTTP, of the query string, its first occurrence."""
+
+    @abstractmethod
+    def queries(self, name: str) -> list[str]:
+        """A word that may stand more than once, in order."""
+
+    @abstractmethod
+    def members(self, *, optional: bool = False) -> dict[str, Any]:
+        """The members of the body, those that are null left out.
+
+        Raises:
+            BadRequest: There is no JSON object, and it is not `optional`.
+        """
+
+    @property
+    def agent_id(self) -> str | None:
+        """The agent in whose name it is asked, where the command itself does not say."""
+        return self.caller.agent_id
+
+    @property
+    @abstractmethod
+    def idempotency_key(self) -> str | None:
+        """The client's key for this request and its retries, None when it has none."""
+
+    @abstractmethod
+    def target(self) -> str:
+        """What, beside the body, makes this the same request as another."""
+
+    @staticmethod
+    def now_us() -> int:
+        return time.time_ns() // 1000
+
+    # -- Which project ----------------------------------------------------------------------
+
+    def project(self, named: str | None) -> str:
+        """The project a request acts in: the key's, or the named one, or the default one."""
+        own = self.caller.project
+        if named is None or not named.strip():
+            return own or DEFAULT_PROJECT
+        project = normalise_project(named)
+        if project is None:
+            raise Refused(Refusal(Code.INVALID_PROJECT, INVALID_NAME))
+        if own is not None and project != own:
+            raise Refused(
+                Refusal(Code.PROJECT_MISMATCH, "the key presented belongs to another project")
+            )
+        return project
+
+    def project_of(self, identifier: str, missing: Callable[[str], Refusal]) -> str:
+        """The project whose tag an id carries. An id of another project is as if it were none."""
+        tag = tag_of(identifier)
+        own = self.caller.project
+        if tag is None or (own is not None and tag != self.projects.tag_of(own)):
+            raise Refused(missing(identifier))
+        found = own if own is not None else self.projects.name_of(tag)
+        if found is None:
+            raise Refused(missing(identifier))
+        return found
+
+    def project_for(
+        self, named: str | None, identifier: str, missing: Callable[[str], Refusal]
+    ) -> str:
+        """The project of an id that a client may have chosen itself, so it need not carry a tag.
+
+        A named project, and a key's, must be the one whose tag the id carries, if it carries one;
+        with neither, the tag decides.
+        """
+        tag = tag_of(identifier)
+        unnamed = named is None or not named.strip()
+        if tag is not None and unnamed and self.caller.project is None:
+            return self.projects.name_of(tag) or DEFAULT_PROJECT
+        project = self.project(named)
+        if tag is not None and tag != self.projects.tag_of(project):
+            raise Refused(missing(identifier))
+        return project
+
+    # -- Asking -----------------------------------------------------------------------------
+
+    def asked(self, command: Command) -> Asked:
+        """The command in the caller's name."""
+        caller = self.caller
+        token = caller.agent_token
+        return Asked(
+            command,
+            commands.Caller(
+                agent_id=caller.agent_id,
+                token_hash=None if token is None else hash_token(token),
+                operator=caller.local or OPERATOR in caller.rights,
+            ),
+            self._idempotency(command),
+        )
+
+    def _idempotency(self, command: Command) -> Idempotency | None:
+        """The request under its key, told apart by whom it acts for."""
+        key = self.idempotency_key if command.changes else None
+        if key is None:
+            return None
+        if not 0 < len(key) <= IDEMPOTENCY_KEY_LEN_MAX:
+            raise BadRequest(f"Idempotency-Key has 1 to {IDEMPOTENCY_KEY_LEN_MAX} characters")
+        proof = ""
+        if isinstance(command, commands.RegisterAgent):
+            # A registration may end the token it was made with, so a retry cannot prove it again.
+            proof = self.caller.agent_token or ""
+        members = msgspec.json.encode(self.members(optional=True), order="sorted")
+        target = f"{self.target()}\n{proof}\n".encode("utf-8", "surrogateescape")
+        return Idempotency(
+            key=_digest(f"{command.acting or ''}\n{key}".encode("utf-8", "surrogateescape")),
+            fingerprint=_digest(target + members),
+        )
+
+    # -- Looking ----------------------------------------------------------------------------
+
+    def read(self, project: str, query: Callable[[Reader], T], *, empty: T) -> T:
+        """The result of a query on the project's committed data."""
+        self.verify_agent()
+        return self.projects.read(project, query, empty=empty)
+
+    def verify_agent(self) -> None:
+        """A token, once presented, must be right, also where it is not needed."""
+        caller = self.caller
+        if caller.agent_token is None or caller.agent_id is None:
+            return
+        agent_id = caller.agent_id
+        known: bytes | None = None
+        tag = tag_of(agent_id)
+        own = caller.project
+        if tag is not None and (own is None or tag == self.projects.tag_of(own)):
+            project = own or self.projects.name_of(tag)
+            if project is not None:
+                known = self.projects.read(
+                    project, lambda reader: reader.token_hash(agent_id), empty=None
+                )
+        right = hmac.compare_digest(known or bytes(32), hash_token(caller.agent_token))
+        if known is None or not right:
+            raise Refused(IDENTITY_MISMATCH)
+
+
+class HttpCall(Call):
+    """A call that came as an HTTP request of its own."""
+
+    def __init__(
+        self,
+        projects: Projects,
+        caller: Caller,
+        *,
+        path: Mapping[str, str],
+        request: Any,
+        members: Callable[[bool], dict[str, Any]],
+    ) -> None:
+        super().__init__(projects, caller)
+        self._path = path
+        self._request = request
+        self._members = members
+
+    def path(self, name: str) -> str:
+        return self._path[name]
+
+    def query(self, name: str) -> str | None:
+        found = self._request.args.get(name)
+        assert found is None or isinstance(found, str)
+        return found
+
+    def queries(self, name: str) -> list[str]:
+        return list(self._request.args.getlist(name))
+
+    def members(self, *, optional: bool = False) -> dict[str, Any]:
+        return self._members(optional)
+
+    @property
+    def idempotency_key(self) -> str | None:
+        # Few requests have one, and asking the parsed headers costs more than looking.
+        headers = self._request.scope["headers"]
+        if not any(name == b"idempotency-key" for name, _ in headers):
+            return None
+        return str(self._request.headers["Idempotency-Key"])
+
+    def target(self) -> str:
+        query = self._request.query_string.decode("latin-1")
+        return f"{self._request.method} {self._request.path}?{query}"
+
+
+def make_token(tag: str) -> str:
+    """A new agent token, 256 random bits. It names its project's tag, like every id."""
+    return f"imt_{tag}_{secrets.token_urlsafe(32)}"
+
+
+def hash_token(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
