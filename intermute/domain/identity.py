@@ -6,6 +6,8 @@ their token exist. A project may be set to require tokens of every registered ag
 """
 
 import hmac
+from collections.abc import Callable
+from typing import Protocol
 
 from intermute.domain.commands import Caller
 from intermute.domain.events import Mark, Seen, TokenBound
@@ -20,13 +22,34 @@ IDENTITY_MISMATCH = Refusal(
 )
 
 
+class Credential(Protocol):
+    """What is known of a registered agent's token: its SHA-256, and whether it must be shown."""
+
+    @property
+    def token_hash(self) -> bytes: ...
+
+    @property
+    def token_bound(self) -> bool: ...
+
+
 def refuse_caller(state: State, caller: Caller, acting: str | None) -> Refusal | None:
-    """Why `caller` may not act as `acting`, or None when it may.
+    """Why `caller` may not act as `acting`, or None when it may."""
+    return refuse_identity(caller, acting, state.agents.get, tokens_required=state.tokens_required)
+
+
+def refuse_identity(
+    caller: Caller,
+    acting: str | None,
+    find: Callable[[str], Credential | None],
+    *,
+    tokens_required: bool,
+) -> Refusal | None:
+    """Why `caller` may not act, or look, as `acting`; `find` knows the registered agents.
 
     An unknown agent and a wrong token are told apart by nobody: both are the same mismatch.
     """
     if caller.token_hash is not None:
-        agent = state.agents.get(caller.agent_id or "")
+        agent = find(caller.agent_id or "")
         known = agent.token_hash if agent is not None else bytes(len(caller.token_hash))
         right = hmac.compare_digest(known, caller.token_hash)
         if agent is None or not right:
@@ -35,10 +58,10 @@ def refuse_caller(state: State, caller: Caller, acting: str | None) -> Refusal |
         return None
     if caller.agent_id is not None and caller.agent_id != acting:
         return IDENTITY_MISMATCH
-    agent = state.agents.get(acting)
+    agent = find(acting)
     if agent is None or caller.token_hash is not None:
         return None
-    if agent.token_bound or state.tokens_required:
+    if agent.token_bound or tokens_required:
         return Refusal(
             Code.AGENT_TOKEN_REQUIRED,
             f"agent {acting} acts with its token: send X-Agent-ID and X-Agent-Token, or register "

@@ -20,6 +20,7 @@ from intermute.domain import limits
 from intermute.domain.commands import Caller, Command, ExpireLeases
 from intermute.domain.decide import advance, decide
 from intermute.domain.events import Event
+from intermute.domain.identity import refuse_identity
 from intermute.domain.projects import INVALID_NAME, normalise_project
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.state import State
@@ -308,6 +309,23 @@ class Projects:
         except faults.FAULTS as error:
             self._drop_reader(tag)
             raise _unreadable(error) from error
+
+    def refuse_reader(self, project: str, caller: Caller, acting: str) -> Refusal | None:
+        """Why the caller may not look at what is for the eyes of agent `acting`; None if it may.
+
+        Raises:
+            StorageUnavailable: The file cannot be read.
+        """
+        return self.read(
+            project,
+            lambda reader: refuse_identity(
+                caller,
+                acting,
+                reader.credential,
+                tokens_required=self._settings.rules.tokens_required,
+            ),
+            empty=refuse_identity(caller, acting, lambda _: None, tokens_required=False),
+        )
 
     def all_projects(self) -> Iterator[str]:
         """The names of all projects whose files can be read, each opened when it is come to."""

@@ -126,16 +126,15 @@ class Call(ABC):
 
     def asked(self, command: Command) -> Asked:
         """The command in the caller's name."""
+        return Asked(command, self._acting(), self._idempotency(command))
+
+    def _acting(self) -> commands.Caller:
         caller = self.caller
         token = caller.agent_token
-        return Asked(
-            command,
-            commands.Caller(
-                agent_id=caller.agent_id,
-                token_hash=None if token is None else hash_token(token),
-                operator=caller.local or OPERATOR in caller.rights,
-            ),
-            self._idempotency(command),
+        return commands.Caller(
+            agent_id=caller.agent_id,
+            token_hash=None if token is None else hash_token(token),
+            operator=caller.local or OPERATOR in caller.rights,
         )
 
     def _idempotency(self, command: Command) -> Idempotency | None:
@@ -161,6 +160,17 @@ class Call(ABC):
     def read(self, project: str, query: Callable[[Reader], T], *, empty: T) -> T:
         """The result of a query on the project's committed data."""
         self.verify_agent()
+        return self.projects.read(project, query, empty=empty)
+
+    def read_as(self, project: str, agent_id: str, query: Callable[[Reader], T], *, empty: T) -> T:
+        """The result of a query on what is for the eyes of one agent.
+
+        Whoever says that it is another agent is refused, and so is whoever lacks the token of an
+        agent that is held to its token.
+        """
+        refusal = self.projects.refuse_reader(project, self._acting(), agent_id)
+        if refusal is not None:
+            raise Refused(refusal)
         return self.projects.read(project, query, empty=empty)
 
     def verify_agent(self) -> None:

@@ -25,8 +25,25 @@ class AgentFilter:
     active_bead_id: str = ""
 
 
+@attrs.frozen
+class StoredCredential:
+    """An `intermute.domain.identity.Credential`."""
+
+    token_hash: bytes
+    token_bound: bool
+
+
 class AgentQueries(Queries):
     """Queries on the agents."""
+
+    def credential(self, agent_id: str) -> StoredCredential | None:
+        """What is known of the agent's token, None for one that is not there or retired."""
+        row = self._execute(
+            "SELECT coalesce(token_hash, x''), coalesce(bound, 0) FROM agents "
+            "LEFT JOIN credentials USING (agent_id) WHERE agent_id = ? AND retired_at_us IS NULL",
+            (agent_id,),
+        ).get
+        return None if row is None else StoredCredential(bytes(row[0]), bool(row[1]))
 
     def token_hash(self, agent_id: str) -> bytes | None:
         """The SHA-256 of the agent's token, None for an agent that is not there or retired."""
