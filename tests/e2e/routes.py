@@ -3,6 +3,7 @@
 A test walks the app's own map, so a route that is added without a row here fails it.
 """
 
+import re
 from typing import Any
 
 import attrs
@@ -17,7 +18,7 @@ class Row:
 
     Attributes:
         rule: The route as the app's map spells it.
-        path: What to ask for; `{agent}` and `{reservation}` stand for ids.
+        path: What to ask for; `{agent}`, `{reservation}` and so on stand for ids.
         members: The JSON body, or None for no body.
         needs_key: Whether strangers need a key.
         named: Where a project can be named: `query`, `body`, or None where an id says it.
@@ -34,8 +35,13 @@ class Row:
     def has_id(self) -> bool:
         return "{" in self.path
 
-    def at(self, *, agent: str, reservation: str) -> str:
-        return self.path.replace(AGENT, agent).replace(RESERVATION, reservation)
+    def at(self, **ids: str) -> str:
+        """The path with ids in the places of their names."""
+        return re.sub(r"\{(\w+)\}", lambda place: ids[place[1]], self.path)
+
+    def with_id(self, identifier: str) -> str:
+        """The path with one and the same id in every place."""
+        return re.sub(r"\{\w+\}", lambda _: identifier, self.path)
 
 
 _A = "/api/agents/<agent_id>"

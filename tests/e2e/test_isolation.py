@@ -139,7 +139,7 @@ async def test_not_yours_is_told_as_not_there(
             )
             answers = []
             for identifier in (*foreign, make_id(kind, own, absent), "nonsense"):
-                path = row.at(agent=identifier, reservation=identifier)
+                path = row.with_id(identifier)
                 response = await send(locked, row, path, row.members, tenants.headers(who))
                 assert response.status_code == 404, (row, identifier, response.text)
                 answers.append(told(response, identifier))
