@@ -121,7 +121,10 @@ class ProjectActor:
         """Answer envelopes whose commands become durable in one transaction."""
         asks: list[Ask] = []
         for envelope in lot:
-            asks.extend(_asks(envelope.message))
+            if isinstance(envelope.message, Together):
+                asks += envelope.message.asks
+            else:
+                asks.append(envelope.message)
         try:
             told = iter(await self._run_batch(asks))
         except StorageUnavailable as fault:
@@ -386,7 +389,7 @@ def _lots(batch: Sequence[Envelope[Message, Any]]) -> Iterator[Sequence[Envelope
     waiting = 0
     for envelope in batch:
         lot.append(envelope)
-        waiting += len(_asks(envelope.message))
+        waiting += len(envelope.message.asks) if isinstance(envelope.message, Together) else 1
         if waiting >= limits.BATCH_LEN_MAX:
             yield lot
             lot, waiting = [], 0
