@@ -7,12 +7,12 @@ ARGS   ?=
 REPO   ?= .
 AGENTS ?= 6
 
-.PHONY: serve test check demo bench coverage lock clean
+.PHONY: serve test check demo bench coverage tmux lock clean
 
 serve: $(READY)
 	$(RUN)intermute serve $(ARGS)
 
-test: $(READY)
+test: $(READY) tmux
 	$(RUN)python -m pytest $(ARGS)
 
 check: $(READY)
@@ -26,9 +26,17 @@ demo: $(READY)
 bench: $(READY)
 	$(RUN)python -m bench $(ARGS)
 
-coverage: $(READY)
+coverage: $(READY) tmux
 	$(RUN)coverage run -m pytest $(ARGS)
 	$(RUN)coverage report --include='actors/*,intermute/domain/*,intermute/wire/*' --show-missing
+
+# The tests of live delivery run a tmux server of their own. Where it cannot be installed from here,
+# they fail and say so.
+tmux:
+	@command -v tmux >/dev/null || { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] \
+	  && apt-get update -qq >/dev/null \
+	  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq tmux </dev/null >/dev/null; } \
+	  || echo 'tmux is missing and cannot be installed from here: the tests that need it will fail' >&2
 
 # Rewrites the pins after pyproject.toml changed; the result is committed.
 lock:

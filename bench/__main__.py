@@ -12,11 +12,17 @@ from typing import Any, Protocol
 from bench import (
     actor_rate,
     commit_path,
+    fan_out,
     http_rate,
+    inbox_page,
     index_figures,
     machine,
     path_race,
+    pipeline_rate,
+    push_time,
     report,
+    resuming,
+    send_rate,
     start_time,
 )
 from bench.report import Result, Scale
@@ -35,7 +41,15 @@ BENCHMARKS: dict[str, Measure] = {
     "start": start_time.measure,
     "race": path_race.measure,
     "commit": commit_path.measure,
+    "send": send_rate.measure,
+    "inbox": inbox_page.measure,
+    "pipeline": pipeline_rate.measure,
+    "push": push_time.measure,
+    "fanout": fan_out.measure,
+    "resume": resuming.measure,
 }
+# Names for several at once.
+GROUPS = {"messages": ("send", "inbox", "pipeline", "push", "fanout", "resume")}
 
 
 def run(
@@ -64,22 +78,41 @@ def run(
             found[name] = {"seconds": took_s, **result.members()}
             for line in report.lines(f"{name} ({took_s:.0f} s)", result):
                 show(line)
+    if len(found) > 1:
+        for line in report.summary(found):
+            show(line)
     return members
+
+
+def benchmarks_of(names: Sequence[str]) -> list[str]:
+    """The benchmarks that are meant, each once, with those of the groups; all when none is named.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
+    meant: dict[str, None] = {}
+    for name in names or BENCHMARKS:
+        if name not in BENCHMARKS and name not in GROUPS:
+            known = ", ".join((*BENCHMARKS, *GROUPS))
+            raise ValueError(f"no such benchmark: {name}; there are {known}")
+        meant.update(dict.fromkeys(GROUPS.get(name, (name,))))
+    return list(meant)
 
 
 def main(arguments: Sequence[str]) -> int:
     """The command: 0 when every target was reached, 1 when one was missed."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join((*BENCHMARKS, *GROUPS)))
     parser.add_argument("--quick", action="store_true", help="smaller numbers, rougher figures")
     parser.add_argument("--profile", action="store_true", help="show where the time goes as well")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result here")
     options = parser.parse_args(arguments)
-    unknown = [name for name in options.names if name not in BENCHMARKS]
-    if unknown:
-        parser.error(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    try:
+        names = benchmarks_of(options.names)
+    except ValueError as error:
+        parser.error(str(error))
     scale = Scale.QUICK if options.quick else Scale.FULL
-    members = run(options.names or tuple(BENCHMARKS), scale, profile=options.profile)
+    members = run(names, scale, profile=options.profile)
     if options.json is not None:
         options.json.write_text(json.dumps(members, indent=2) + "\n")
     missed = [

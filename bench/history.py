@@ -1,12 +1,14 @@
 """Project files with a past, written through the product's own storage code, events and all."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from bench.texts import texts
 from intermute.domain.events import (
     Event,
     EventData,
+    MessageCreated,
     ReservationCreated,
     ReservationReleased,
 )
@@ -18,6 +20,8 @@ from intermute.storage.writer import Writer
 HOLDERS = 100
 _COMMIT_EVERY = 10_000
 _PACKAGES = 500
+_TEXTS = 10_000
+_TEXT_LEN = 200
 
 
 def pattern(ordinal: int) -> str:
@@ -48,20 +52,41 @@ def write_project(
         ended: Reservations that were granted and released before; two events each.
         past_us: How long before now the history begins.
     """
+    now_us = time.time_ns() // 1000
+    at_us, step_us = now_us - past_us, past_us // (2 * (active + ended) + 1)
+    happened = _happened(project_tag(project), active=active, ended=ended, at_us=now_us)
+    _write(directory, project, happened, at_us=at_us, step_us=step_us)
+
+
+def write_messages(directory: Path, project: str, *, reader: str, count: int) -> None:
+    """A project in a data directory, new or not, in which `reader` was sent so many messages."""
+    now_us, step_us = time.time_ns() // 1000, 1_000
+    _write(
+        directory,
+        project,
+        _sent(project_tag(project), reader=reader, count=count, at_us=now_us),
+        at_us=now_us - count * step_us,
+        step_us=step_us,
+    )
+
+
+def _write(
+    directory: Path,
+    project: str,
+    happened: Iterable[tuple[str, EventData]],
+    *,
+    at_us: int,
+    step_us: int,
+) -> None:
+    """Write what happened, as (actor, data), one thing every `step_us` from `at_us` on."""
     data = DataDirectory(directory)
     try:
-        tag = project_tag(project)
-        now_us = time.time_ns() // 1000
-        writer = Writer.open(data.create(project), project=project, tag=tag, at_us=now_us)
+        path = data.create(project)
+        writer = Writer.open(path, project=project, tag=project_tag(project), at_us=at_us)
         try:
-            at_us = now_us - past_us
-            step_us = past_us // (2 * (active + ended) + 1)
             writer.begin()
-            for cursor, (actor, happened) in enumerate(
-                _happened(tag, active=active, ended=ended, at_us=now_us), 1
-            ):
-                at_us += step_us
-                writer.append(Event(cursor, at_us, actor, happened))
+            for cursor, (actor, what) in enumerate(happened, 1):
+                writer.append(Event(cursor, at_us + cursor * step_us, actor, what))
                 if cursor % _COMMIT_EVERY == 0:
                     writer.commit()
                     writer.begin()
@@ -70,6 +95,28 @@ def write_project(
             writer.close()
     finally:
         data.close()
+
+
+def _sent(tag: str, *, reader: str, count: int, at_us: int) -> Iterator[tuple[str, EventData]]:
+    bodies = list(texts(min(count, _TEXTS), _TEXT_LEN, seed=0))
+    for ordinal in range(count):
+        sender = f"sender-{ordinal % HOLDERS:03}"
+        yield (
+            sender,
+            MessageCreated(
+                message_id=make_id("msg", tag, Stamp(at_us, 0, ordinal).unique()),
+                thread_id="",
+                sender=sender,
+                to=(reader,),
+                cc=(),
+                bcc=(),
+                subject="",
+                topic="",
+                body=bodies[ordinal % len(bodies)],
+                importance="",
+                ack_required=False,
+            ),
+        )
 
 
 def _happened(tag: str, *, active: int, ended: int, at_us: int) -> Iterator[tuple[str, EventData]]:

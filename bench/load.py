@@ -4,26 +4,34 @@ One thread, one epoll set, requests prepared beforehand. It reports the share of
 itself, so that a reader can see that it was the server that was measured.
 """
 
+import random
 import select
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from itertools import cycle
 from time import perf_counter
+from typing import Protocol
 
 import attrs
 import msgspec
 
 from bench.connection import Connection, request
 from bench.machine import schedule
+from bench.texts import texts
 
 PROJECT = "bench"
 HEALTH = "health"
 RESERVE = "reserve"
+SEND = "send"
 
 _HEALTH = request("GET", "/health")
 _STALL_S = 30.0
 _SLICE_SECONDS_MAX = 120.0
+_TEXTS = 64
+_TEXT_LEN = 200
+_PAGES = 256
 
 
 @attrs.frozen
@@ -45,12 +53,29 @@ class Slice:
 
 
 @attrs.frozen
+class Inbox:
+    """An inbox to read, and the kind of load that reading it is.
+
+    Attributes:
+        cursor_first, cursor_last: Between these a page begins; a whole page follows both.
+    """
+
+    kind: str
+    project: str
+    agent_id: str
+    limit: int
+    cursor_first: int
+    cursor_last: int
+
+
+@attrs.frozen
 class Plan:
     """All that a generator is told. Slices run one after the other, in order."""
 
     connections: int
     targets: list[Target]
     slices: list[Slice]
+    inboxes: list[Inbox] = attrs.field(factory=list)
 
 
 @attrs.frozen
@@ -88,12 +113,28 @@ class Outcome:
         return self.server_cpu_s * 1e6 / max(1, self.requests)
 
 
-class Worker:
-    """One connection with its own agent and its own path, which asks again once answered."""
+class Asker(Protocol):
+    """One kind of load on one connection."""
 
-    __slots__ = ("_held", "_release_head", "_reserve", "connection", "unexpected")
+    def next(self) -> bytes:
+        """The request to send now."""
 
-    def __init__(self, port: int, ordinal: int) -> None:
+    def settle(self, connection: Connection) -> bool:
+        """Look at the answer: whether it is what was asked for."""
+
+
+class _Health:
+    def next(self) -> bytes:
+        return _HEALTH
+
+    def settle(self, connection: Connection) -> bool:
+        return connection.status == 200
+
+
+class _Reserve:
+    """Reserve a path of its own, release it, and again."""
+
+    def __init__(self, ordinal: int) -> None:
         agent = f"worker-{ordinal:03}"
         path = f"pkg{ordinal}/src/mod3/worker{ordinal}.py"
         body = {"agent_id": agent, "path_pattern": path, "project": PROJECT, "exclusive": True}
@@ -103,31 +144,91 @@ class Worker:
         )
         self._release_head = f" HTTP/1.1\r\nHost: 127.0.0.1\r\n{who}\r\n".encode()
         self._held: bytes | None = None
+
+    def next(self) -> bytes:
+        if self._held is None:
+            return self._reserve
+        return b"DELETE /api/reservations/" + self._held + self._release_head
+
+    def settle(self, connection: Connection) -> bool:
+        if self._held is None and connection.status == 201:
+            start = connection.body.index(b'"id":"') + 6
+            self._held = connection.body[start : connection.body.index(b'"', start)]
+            return True
+        released = self._held is not None and connection.status == 200
+        self._held = None
+        return released
+
+
+class _Send:
+    """Send a message to one recipient."""
+
+    def __init__(self, ordinal: int) -> None:
+        members = {"project": PROJECT, "from": f"sender-{ordinal:03}", "to": [f"reader-{ordinal}"]}
+        self._requests = cycle(
+            [
+                request(
+                    "POST", "/api/messages", body=msgspec.json.encode({**members, "body": text})
+                )
+                for text in texts(_TEXTS, _TEXT_LEN, seed=ordinal)
+            ]
+        )
+
+    def next(self) -> bytes:
+        return next(self._requests)
+
+    def settle(self, connection: Connection) -> bool:
+        return connection.status == 200 and b'"message_id"' in connection.body
+
+
+class _Page:
+    """Read one page of an inbox, anywhere in it."""
+
+    def __init__(self, inbox: Inbox, ordinal: int) -> None:
+        chance = random.Random(ordinal)
+        self._limit = inbox.limit
+        self._requests = cycle(
+            [
+                request(
+                    "GET",
+                    f"/api/inbox/{inbox.agent_id}?project={inbox.project}&limit={inbox.limit}"
+                    f"&since_cursor={chance.randint(inbox.cursor_first, inbox.cursor_last)}",
+                )
+                for _ in range(_PAGES)
+            ]
+        )
+
+    def next(self) -> bytes:
+        return next(self._requests)
+
+    def settle(self, connection: Connection) -> bool:
+        found = connection.body.count(b'"created_at"')
+        return connection.status == 200 and found == self._limit
+
+
+class Worker:
+    """One connection, which asks again once answered."""
+
+    __slots__ = ("_askers", "connection", "unexpected")
+
+    def __init__(self, port: int, ordinal: int, inboxes: Sequence[Inbox] = ()) -> None:
+        self._askers: dict[str, Asker] = {
+            HEALTH: _Health(),
+            RESERVE: _Reserve(ordinal),
+            SEND: _Send(ordinal),
+            **{inbox.kind: _Page(inbox, ordinal) for inbox in inboxes},
+        }
         self.connection = Connection(port)
         self.unexpected: Counter[str] = Counter()
 
     def ask(self, kind: str) -> None:
-        """Send the next request of a kind: a release when something is held."""
-        if kind == HEALTH:
-            self.connection.send(_HEALTH)
-        elif self._held is None:
-            self.connection.send(self._reserve)
-        else:
-            target = b"DELETE /api/reservations/" + self._held
-            self.connection.send(target + self._release_head)
+        """Send the next request of a kind."""
+        self.connection.send(self._askers[kind].next())
 
     def settle(self, kind: str) -> None:
         """Look at the answer: nothing counts that was not what was asked for."""
-        connection = self.connection
-        if kind == RESERVE and self._held is None and connection.status == 201:
-            start = connection.body.index(b'"id":"') + 6
-            self._held = connection.body[start : connection.body.index(b'"', start)]
-        elif connection.status == 200 and (kind == HEALTH or self._held is not None):
-            if kind == RESERVE:
-                self._held = None
-        else:
-            self.unexpected[f"{kind} {connection.status}"] += 1
-            self._held = None
+        if not self._askers[kind].settle(self.connection):
+            self.unexpected[f"{kind} {self.connection.status}"] += 1
 
 
 def run_slice(workers: Sequence[Worker], part: Slice, pid: int) -> Outcome:
@@ -195,7 +296,7 @@ def main() -> None:
     """Read a plan from standard input, run it, write the outcomes to standard output."""
     plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan)
     workers = [
-        [Worker(target.port, ordinal) for ordinal in range(plan.connections)]
+        [Worker(target.port, ordinal, plan.inboxes) for ordinal in range(plan.connections)]
         for target in plan.targets
     ]
     outcomes = [

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 import tempfile
 import time
@@ -71,6 +72,14 @@ def schedule(pid: int) -> tuple[float, float] | None:
     except (OSError, ValueError):
         return None
     return ran_ns / 1e9, waited_ns / 1e9
+
+
+def rss_bytes(pid: int) -> int:
+    """What a process holds in memory now."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
+    assert found is not None, "every process has a resident set"
+    return int(found[1]) * 1024
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """What a benchmark found: figures, their targets, and how they are shown and written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from statistics import median
 from typing import Any
@@ -119,6 +119,31 @@ def lines(name: str, result: Result) -> list[str]:
         shown.append(f"  {figure.name:<{width}}  {value}{spread}{target}")
     shown.extend(f"  ! {warning}" for warning in result.warnings)
     shown.extend(result.texts)
+    return shown
+
+
+def summary(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Every figure that had a target, one line each, from the results as they go into the JSON."""
+    rows = [
+        (
+            f"{name}: {figure['name']}",
+            f"{_number(figure['value'])} {figure['unit']}".rstrip(),
+            f"{figure['bound']} {_number(figure['target'])}",
+            _STANDING[figure["reached"]],
+        )
+        for name, result in found.items()
+        for figure in result["figures"]
+        if figure["target"] is not None
+    ]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    shown = ["targets"]
+    for what, value, target, standing in rows:
+        shown.append(
+            f"  {what:<{widths[0]}}  {value:>{widths[1]}}  {target:<{widths[2]}}  {standing}"
+        )
+    warned = [name for name, result in found.items() if result["warnings"]]
+    if warned:
+        shown.append(f"  ! to be read with care, see above: {', '.join(warned)}")
     return shown
 
 

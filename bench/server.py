@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-from bench.machine import ROOT
+from bench.machine import ROOT, rss_bytes
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
@@ -35,10 +35,7 @@ class Server:
 
     def rss_bytes(self) -> int:
         """What the process holds in memory now."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        found = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
-        assert found is not None, "every process has a resident set"
-        return int(found[1]) * 1024
+        return rss_bytes(self.pid)
 
 
 def _command() -> list[str]:
@@ -51,7 +48,11 @@ def _command() -> list[str]:
 
 @contextmanager
 def running_server(
-    data: Path, *, options: Sequence[str] = (), profile: Path | None = None
+    data: Path,
+    *,
+    options: Sequence[str] = (),
+    profile: Path | None = None,
+    module: str | None = None,
 ) -> Iterator[Server]:
     """`intermute serve` over a data directory, until the block ends.
 
@@ -59,14 +60,15 @@ def running_server(
         data: The data directory; log and keys are kept beside it.
         options: Further options of `serve`.
         profile: Where to leave a profile of the whole process, None for no profiling.
+        module: Run this module as the command instead of the installed one.
 
     Raises:
         ServerFailed: It did not answer in time, or ended badly.
     """
     log = data.with_name(f"{data.name}.log")
-    command = (
-        _command() if profile is None else [sys.executable, "-m", "bench.profiled", str(profile)]
-    )
+    command = _command() if module is None else [sys.executable, "-m", module]
+    if profile is not None:
+        command = [sys.executable, "-m", "bench.profiled", str(profile)]
     arguments = ["serve", "--port", "0", "--db", str(data), "--log-level", "info"]
     arguments += ["--keys-file", str(data.with_name(f"{data.name}.keys.yaml")), *options]
     started_s = time.perf_counter()

@@ -19,11 +19,13 @@ from intermute.domain.projects import INVALID_NAME, normalise_project
 from intermute.project.actor import ProjectRules
 from intermute.project.clock import Clock
 from intermute.project.committing import CommitMode
+from intermute.project.delivery import Tmux
 from intermute.project.directory import Projects, ProjectsSettings
 from intermute.storage.faults import StorageError
-from intermute.web import agents, reservations
+from intermute.web import agents, entities, feeds, messages, reservations, threads, windows
 from intermute.web import settings as project_settings
 from intermute.web.access import Proxies
+from intermute.web.batch import batch_blueprint
 from intermute.web.calls import OPERATOR
 from intermute.web.edge import Edge
 from intermute.web.errors import handle_errors
@@ -35,18 +37,23 @@ from intermute.web.listeners import (
     ListenError,
     address_of,
     close_listeners,
+    connections_within,
     open_tcp_listeners,
     open_unix_listener,
+    raise_descriptor_limit,
 )
 from intermute.web.paths import use_encoded_slashes
+from intermute.web.rpc import Methods
+from intermute.web.server import ServerLimits
 from intermute.web.server import serve as serve_sockets
-from intermute.web.websocket import use_bounded_websockets
+from intermute.web.websocket import use_inline_websockets
 
 __all__ = [
     "START_ERRORS",
     "Application",
     "CommitMode",
     "Settings",
+    "connections_that_fit",
     "make_key",
     "serve",
     "settle_collector",
@@ -64,6 +71,8 @@ class Settings:
         keys_file: The keys file; made when missing.
         allowed_hosts: Names beside the loopback ones under which the server may be addressed.
         trusted_proxies: Addresses or networks of proxies whose forwarding headers are believed.
+        live_transport: Messages are typed into windows, where a project does not say otherwise.
+        live_tmux_socket: The socket of the tmux server with those windows, None for the default.
     """
 
     data: Path
@@ -76,8 +85,11 @@ class Settings:
     commit: CommitMode = CommitMode.AUTO
     patterns_per_agent_max: int = limits.PATTERNS_PER_AGENT_DEFAULT
     tokens_required: bool = False
+    live_transport: bool = False
+    live_tmux_socket: Path | None = None
     actor_idle_ms: int = limits.ACTOR_IDLE_MS
     actors_live_max: int = limits.ACTORS_LIVE_MAX
+    connections_max: int = limits.CONNECTIONS_MAX
 
 
 P = ParamSpec("P")
@@ -105,7 +117,9 @@ class Application:
                 rules=ProjectRules(
                     patterns_per_agent_max=settings.patterns_per_agent_max,
                     tokens_required=settings.tokens_required,
+                    live_transport=settings.live_transport,
                 ),
+                tmux=Tmux(socket=settings.live_tmux_socket),
                 commit=settings.commit,
                 idle_ms=settings.actor_idle_ms,
                 live_max=settings.actors_live_max,
@@ -123,8 +137,12 @@ class Application:
 
 _NOUNS = {
     "agents": agents.operations,
+    "entities": entities.operations,
+    "messages": messages.operations,
     "reservations": reservations.operations,
     "settings": project_settings.operations,
+    "threads": threads.operations,
+    "windows": windows.operations,
 }
 
 
@@ -139,13 +157,21 @@ def _build_quart(edge: Edge, settings: Settings) -> QuartTrio:
     app = _Quart("intermute", static_folder=None, template_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     use_encoded_slashes(app)
-    use_bounded_websockets(app)
+    use_inline_websockets(app)
     app.asgi_http_class = InlineConnection
     handle_errors(app)
     app.register_blueprint(health_blueprint(edge, settings.data))
     for noun, operations in _NOUNS.items():
         app.register_blueprint(edge.blueprint(noun, operations))
+    methods = Methods(edge.projects, (*_NOUNS.values(), feeds.operations))
+    app.register_blueprint(feeds.feeds_blueprint(edge, methods))
+    app.register_blueprint(batch_blueprint(edge, methods))
     return app
+
+
+def connections_that_fit() -> int:
+    """How many connections this process may have, once it may open all the descriptors it can."""
+    return connections_within(raise_descriptor_limit())
 
 
 def settle_collector() -> None:
@@ -186,12 +212,20 @@ async def serve(
     addresses = [_shown_address(sock) for sock in sockets]
     async with trio.open_nursery() as nursery:
         await nursery.start(application.projects.serve)
+        await nursery.start(application.projects.deliveries.serve)
+
+        async def stop_feeds() -> None:
+            await shutdown()
+            application.projects.end_feeds()
+
         await serve_sockets(
             application.asgi,
             sockets,
-            shutdown=shutdown,
+            limits=ServerLimits(connections_max=settings.connections_max),
+            shutdown=stop_feeds,
             on_ready=lambda: task_status.started(addresses),
         )
+        await application.projects.deliveries.drain()
         application.projects.stop()
 
 

@@ -1,4 +1,4 @@
-"""The `intermute` command: serve, init. Exit code 2 for wrong usage, 1 for anything else."""
+"""The `intermute` command: serve, init, inbox. Exit code 2 for wrong usage, 1 for anything else."""
 
 import logging
 import signal
@@ -13,6 +13,7 @@ import click
 import trio
 
 from intermute import __version__
+from intermute.cli.inbox import inbox
 from intermute.domain import limits
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def main(context: click.Context) -> None:
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
+
+main.add_command(inbox)
 
 _keys_file_option = click.option(
     "--keys-file",
@@ -87,6 +90,16 @@ _keys_file_option = click.option(
     help="Registered agents act only with their token (else: once they have shown it).",
 )
 @click.option(
+    "--live-transport",
+    is_flag=True,
+    help="Type messages into agents' tmux panes, in projects that do not say otherwise.",
+)
+@click.option(
+    "--live-tmux-socket",
+    type=click.Path(path_type=Path),
+    help="Socket of the tmux server with those panes (else: the default one).",
+)
+@click.option(
     "--log-level",
     default="info",
     show_default=True,
@@ -103,6 +116,8 @@ def serve(
     commit: str,
     patterns_per_agent: int,
     require_agent_tokens: bool,
+    live_transport: bool,
+    live_tmux_socket: Path | None,
     log_level: str,
 ) -> None:
     """Run the server until SIGTERM or SIGINT. SIGHUP reads the keys file again."""
@@ -123,6 +138,9 @@ def serve(
         commit=app.CommitMode(commit),
         patterns_per_agent_max=patterns_per_agent,
         tokens_required=require_agent_tokens,
+        connections_max=app.connections_that_fit(),
+        live_transport=live_transport,
+        live_tmux_socket=live_tmux_socket,
     )
     app.settle_collector()
     failed: list[str] = []

@@ -4,7 +4,7 @@ import uuid
 
 import attrs
 
-from intermute.domain import limits, names
+from intermute.domain import limits, names, windows
 from intermute.domain.commands import (
     AddContact,
     Caller,
@@ -80,6 +80,7 @@ def view(state: State, agent: Agent) -> AgentView:
         created_at_us=agent.created_at_us,
         last_seen_us=agent.last_seen_us,
         focus_state=agent.focus_state,
+        focus_at_us=agent.focus_at_us,
     )
 
 
@@ -277,7 +278,11 @@ def retire(state: State, command: RetireAgent, stamp: Stamp, caller: Caller) -> 
     )
     return Accepted(
         answer=RetiredView(command.agent_id, state.at_us, held),
-        events=(*releases, AgentRetired(command.agent_id)),
+        events=(
+            *releases,
+            *windows.retired(state, command.agent_id),
+            AgentRetired(command.agent_id),
+        ),
     )
 
 

@@ -4,8 +4,48 @@ The answers come from the connection that writes, so they hold what earlier comm
 batch have written, and the same commands in the same order get the same answers.
 """
 
+from collections.abc import Collection
 from typing import Protocol
+
+from intermute.domain.entities.kinds import Entity
+from intermute.domain.views import DeliveryView, EnvelopeView, LinkView, MessageView, PokeView
 
 
 class Archive(Protocol):
     """The rows of one project, as of the last event."""
+
+    def message(self, message_id: str) -> MessageView | None:
+        """One message, None when there is none."""
+
+    def envelope(self, message_id: str) -> EnvelopeView | None:
+        """The same without reading its content."""
+
+    def delivery(self, cursor: int, agent_id: str) -> DeliveryView | None:
+        """The message of that cursor as the agent has it, None when it was not sent to it."""
+
+    def share_thread(
+        self, thread_id: str, agent_id: str, among: Collection[str], *, written: bool = False
+    ) -> set[str]:
+        """Those `among` others who have a message of the thread in common with the agent.
+
+        Only as far as the agent may know of it, or with `written` only what they wrote to it. Of
+        the agent's messages there, the newest `limits.THREAD_LOOKBACK_MAX` are looked at.
+        """
+
+    def poke(self, message_id: str, agent_id: str) -> PokeView | None:
+        """The poke of one recipient, None when there is none."""
+
+    def pokes_of(self, message_id: str) -> dict[str, PokeView]:
+        """All pokes of a message, by recipient."""
+
+    def entity(self, kind: str, entity_id: str) -> Entity | None:
+        """One entity, None when there is none."""
+
+    def has_entity(self, kind: str, entity_id: str) -> bool:
+        """Whether there is such an entity."""
+
+    def cuj_link(self, cuj_id: str, feature_id: str) -> LinkView | None:
+        """The link of a user journey to a feature, None when there is none."""
+
+    def cuj_links_len(self, cuj_id: str) -> int:
+        """How many features a user journey is linked to."""

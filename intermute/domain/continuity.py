@@ -17,6 +17,7 @@ class Continuity:
     deadlines: dict[str, int] = attrs.field(factory=dict)
     lapsed: dict[str, Reservation] = attrs.field(factory=dict)
     seen_mono_us: dict[str, int] = attrs.field(factory=dict)
+    focus_mono_us: dict[str, int] = attrs.field(factory=dict)
 
     @classmethod
     def since(cls, state: State) -> "Continuity":
@@ -28,7 +29,12 @@ class Continuity:
 
     def copy(self) -> "Continuity":
         """One that can run ahead, for a batch that may yet fail."""
-        return Continuity(dict(self.deadlines), dict(self.lapsed), dict(self.seen_mono_us))
+        return Continuity(
+            dict(self.deadlines),
+            dict(self.lapsed),
+            dict(self.seen_mono_us),
+            dict(self.focus_mono_us),
+        )
 
     def keep(self, state: State) -> None:
         """The state has just been committed: learn what changed in it since the last time."""
@@ -38,8 +44,11 @@ class Continuity:
             agent = state.agents.get(agent_id)
             if agent is None:
                 self.seen_mono_us.pop(agent_id, None)
+                self.focus_mono_us.pop(agent_id, None)
             else:
                 self.seen_mono_us[agent_id] = agent.last_seen_mono_us
+                if agent.focus_mono_us is not None:
+                    self.focus_mono_us[agent_id] = agent.focus_mono_us
         state.touched.clear()
         state.touched_agents.clear()
 
@@ -55,6 +64,7 @@ class Continuity:
             seen_us = self.seen_mono_us.get(agent.agent_id)
             if seen_us is not None:
                 agent.last_seen_mono_us = seen_us
+            agent.focus_mono_us = self.focus_mono_us.get(agent.agent_id)
 
     def _keep_reservation(self, state: State, reservation_id: str) -> None:
         held = state.holdings.by_id.get(reservation_id)

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from intermute.domain import agents, commands, reservations, settings
+from intermute.domain import agents, commands, messages, pokes, reservations, settings, windows
 from intermute.domain.commands import Caller, Command
 from intermute.domain.decision import Accepted, Decision, Decisions
-from intermute.domain.events import Mark, TokenSet
+from intermute.domain.entities import decisions as entities
+from intermute.domain.events import Mark, PaneTokenSet, TokenSet
 from intermute.domain.identity import caller_marks, refuse_caller
 from intermute.domain.refusals import Refusal
 from intermute.domain.stamp import Stamp
@@ -53,6 +54,8 @@ def replay_marks(command: Command, answer: Any) -> tuple[Mark, ...]:
     """
     if isinstance(command, commands.RegisterAgent):
         return (TokenSet(answer.agent_id, command.token_hash),)
+    if isinstance(command, commands.RegisterWindow):
+        return (PaneTokenSet(answer.window_id, answer.window_uuid, command.pane_hash),)
     return ()
 
 
@@ -64,6 +67,10 @@ def _may_override(command: Command, caller: Caller) -> bool:
 
 _DECISIONS: Decisions = {
     **agents.DECISIONS,
+    **entities.DECISIONS,
+    **messages.DECISIONS,
+    **pokes.DECISIONS,
     **reservations.DECISIONS,
     **settings.DECISIONS,
+    **windows.DECISIONS,
 }

@@ -17,6 +17,22 @@ METADATA_KEY_LEN_MAX: Final = 200
 METADATA_VALUE_LEN_MAX: Final = 16_384
 METADATA_LEN_MAX: Final = 65_536
 REASON_LEN_MAX: Final = 2_000
+MESSAGE_ID_LEN_MAX: Final = 200
+THREAD_ID_LEN_MAX: Final = 200
+TOPIC_LEN_MAX: Final = 200
+SUBJECT_LEN_MAX: Final = 1_000
+IMPORTANCE_LEN_MAX: Final = 50
+MESSAGE_BODY_LEN_MAX: Final = 1_048_576
+SEARCH_LEN_MAX: Final = 500
+ENTITY_ID_LEN_MAX: Final = 200
+ENTITY_WORD_LEN_MAX: Final = 200
+ENTITY_TITLE_LEN_MAX: Final = 1_000
+ENTITY_URL_LEN_MAX: Final = 4_000
+ENTITY_TEXT_LEN_MAX: Final = 262_144
+ENTITY_ITEM_LEN_MAX: Final = 4_000
+# All texts of one entity together, and of one page of a list of them.
+ENTITY_LEN_MAX: Final = 524_288
+ENTITY_PAGE_LEN_MAX: Final = 4_194_304
 IDEMPOTENCY_KEY_LEN_MAX: Final = 200
 
 # Lists and maps, in entries.
@@ -25,6 +41,13 @@ METADATA_ENTRIES_MAX: Final = 256
 CONTACTS_MAX: Final = 1_000
 PATTERNS_PER_REQUEST_MAX: Final = 256
 CONFLICTS_LISTED_MAX: Final = 100
+ENTITY_ITEMS_MAX: Final = 200
+CUJ_STEPS_MAX: Final = 200
+CUJ_ALTERNATIVES_MAX: Final = 50
+CUJ_LINKS_MAX: Final = 1_000
+RECIPIENTS_MAX: Final = 1_000
+MARKS_PER_REQUEST_MAX: Final = 256
+SEARCH_WORDS_MAX: Final = 32
 
 # What one project may hold.
 AGENTS_MAX: Final = 10_000
@@ -35,6 +58,7 @@ PATTERNS_ACTIVE_MAX: Final = 250_000
 # were built to be slow cost milliseconds, and what a decision costs is the product of these.
 WILD_LEN_MAX: Final = 8_192
 PATTERNS_LAPSED_MAX: Final = 50_000
+ENTITIES_MAX: Final = 100_000
 PROJECTS_MAX: Final = 10_000
 
 # Leases. A TTL above the cap is cut to it; one above the absurd bound is an error,
@@ -49,8 +73,28 @@ IDEMPOTENCY_KEPT_MS: Final = 25 * 60 * 60 * 1000
 IDEMPOTENCY_PURGE_ROWS_MAX: Final = 1_000
 PRESENCE_GRAIN_MS: Final = 10_000
 
-# Pages, in rows.
+# Pages, in rows. A page of messages ends early where its text has so many characters.
 PAGE_MAX: Final = 1_000
+INBOX_PAGE_DEFAULT: Final = 100
+THREADS_PAGE_DEFAULT: Final = 50
+STALE_ACKS_PAGE_DEFAULT: Final = 20
+SEARCH_PAGE_DEFAULT: Final = 20
+SEARCH_PAGE_MAX: Final = 100
+MESSAGES_PAGE_LEN_MAX: Final = 2_097_152
+
+# Messages. The newest messages of a sender in a thread that are looked through for one that it
+# shares with a recipient; bytes of a body that a list of threads shows; how old an acknowledgement
+# that is owed must be before it is called stale.
+THREAD_LOOKBACK_MAX: Final = 500
+PREVIEW_LEN_MAX: Final = 200
+STALE_ACK_TTL_DEFAULT_MS: Final = 30 * 60 * 1000
+BROADCASTS_PER_WINDOW_MAX: Final = 10
+RATE_WINDOW_MS: Final = 60_000
+
+# Searches over everything: how many run at once, how many more may wait, how long one may take.
+SEARCHES_RUNNING_MAX: Final = 2
+SEARCHES_WAITING_MAX: Final = 32
+SEARCH_TIME_MAX_MS: Final = 2_000
 
 # Feeds. What waits for one subscriber, in events and in characters of their data; then it reads the
 # table again. One that is still sending what it was given so long ago, or that fell so many
@@ -62,8 +106,44 @@ FEED_STUCK_MS: Final = 1_000
 FEED_LAG_MAX: Final = 10_000
 FEED_TYPES_MAX: Final = 100
 EVENT_TYPE_LEN_MAX: Final = 64
+FEED_RECIPIENTS_SHOWN_MAX: Final = 100
+FEED_COMMENT_MS: Final = 15_000
+EVENTS_PAGE_DEFAULT: Final = 100
+EVENTS_SCANNED_MAX: Final = 4_096
+EVENTS_PAGE_LEN_MAX: Final = 2_097_152
 CURSOR_MAX: Final = 2**63 - 1
 BATCH_COMMANDS_MAX: Final = 100
+BATCH_ANSWER_LEN_MAX: Final = 8_388_608
+
+# Requests of one WebSocket that were not answered yet, in number and in bytes; then it is not read.
+SOCKET_MESSAGE_LEN_MAX: Final = 262_144
+REQUESTS_IN_FLIGHT_MAX: Final = 256
+REQUESTS_IN_FLIGHT_LEN_MAX: Final = 1_048_576
+METHOD_LEN_MAX: Final = 100
+REQUEST_ID_LEN_MAX: Final = 200
+# How long who has opened a socket is believed, before its key and its agent are looked at again.
+CALLER_BELIEVED_MS: Final = 1_000
+
+# Windows and live delivery. A focus counts for so long after it was last said. What is typed into
+# a pane is bounded in characters, and so is how often one agent may have it done to another.
+WINDOWS_PER_AGENT_MAX: Final = 20
+WINDOWS_MAX: Final = 10_000
+WINDOW_UUID_LEN_MAX: Final = 100
+DISPLAY_NAME_LEN_MAX: Final = 200
+TMUX_TARGET_LEN_MAX: Final = 200
+FOCUS_FRESH_MS: Final = 60_000
+POKES_PER_PAIR_MAX: Final = 10
+POKE_RECIPIENTS_MAX: Final = 100
+POKE_BUSY_RETRY_MS: Final = 5_000
+ENVELOPE_BODY_LEN_MAX: Final = 16_384
+# What waits to be typed, over all projects, how much of it is typed at once, and for how long it
+# may wait before it is too late. Each call of tmux has a deadline and answers so much at most.
+DELIVERY_QUEUE_LEN_MAX: Final = 256
+DELIVERIES_AT_ONCE_MAX: Final = 8
+DELIVERY_WAIT_MS: Final = 10_000
+DELIVERY_SETTLE_TRIES_MAX: Final = 5
+TMUX_TIMEOUT_MS: Final = 2_000
+TMUX_OUTPUT_LEN_MAX: Final = 4_096
 
 # Actors.
 MAILBOX_LEN_MAX: Final = 1_024
@@ -89,6 +169,10 @@ BODY_WAIT_MS: Final = 30_000
 JSON_DEPTH_MAX: Final = 32
 SHUTDOWN_DRAIN_MS: Final = 5_000
 SOCKET_USER_TIMEOUT_MS: Final = 10_000
+# Connections open at once, as far as the process may have so many descriptors open; what is left
+# of those for files of projects.
+CONNECTIONS_MAX: Final = 10_240
+DESCRIPTORS_RESERVED: Final = 2_048
 PROBLEM_DETAIL_LEN_MAX: Final = 2_000
 
 assert TTL_DEFAULT_MS <= TTL_MAX_MS < TTL_ABSURD_MS
@@ -97,8 +181,25 @@ assert PATTERNS_PER_REQUEST_MAX <= PATTERNS_PER_AGENT_DEFAULT <= PATTERNS_PER_AG
 assert PATTERNS_PER_AGENT_MAX <= PATTERNS_ACTIVE_MAX
 assert FEED_PAGE_MAX <= FEED_QUEUE_LEN_MAX < FEED_LAG_MAX
 assert BATCH_COMMANDS_MAX <= BATCH_LEN_MAX
+assert BATCH_COMMANDS_MAX <= REQUESTS_IN_FLIGHT_MAX
+assert SOCKET_MESSAGE_LEN_MAX <= REQUESTS_IN_FLIGHT_LEN_MAX
+assert EVENTS_PAGE_DEFAULT <= PAGE_MAX <= EVENTS_SCANNED_MAX
 assert BATCH_LEN_MAX <= MAILBOX_LEN_MAX
 assert STORAGE_RETRY_FIRST_MS <= STORAGE_RETRY_LAST_MS
 assert STORAGE_RETRIES_MAX * STORAGE_RETRY_LAST_MS < BREAKER_OPEN_MS
 assert IDEMPOTENCY_KEPT_MS >= 24 * 60 * 60 * 1000
+assert POKE_RECIPIENTS_MAX <= DELIVERY_QUEUE_LEN_MAX
+assert POKE_RECIPIENTS_MAX <= RECIPIENTS_MAX
+assert ENVELOPE_BODY_LEN_MAX <= MESSAGE_BODY_LEN_MAX
+assert WINDOWS_PER_AGENT_MAX <= WINDOWS_MAX
+assert DELIVERIES_AT_ONCE_MAX <= DELIVERY_QUEUE_LEN_MAX
+# Looking at a pane, loading a buffer, pasting it and taking it away again.
+assert 4 * TMUX_TIMEOUT_MS <= DELIVERY_WAIT_MS < FOCUS_FRESH_MS
 assert METADATA_VALUE_LEN_MAX <= METADATA_LEN_MAX < BODY_LEN_MAX
+assert ENTITY_TITLE_LEN_MAX <= ENTITY_TEXT_LEN_MAX <= ENTITY_LEN_MAX < BODY_LEN_MAX
+assert ENTITY_LEN_MAX <= ENTITY_PAGE_LEN_MAX
+assert CUJ_LINKS_MAX <= PAGE_MAX
+assert MESSAGE_BODY_LEN_MAX <= BODY_LEN_MAX <= MESSAGES_PAGE_LEN_MAX
+assert INBOX_PAGE_DEFAULT <= PAGE_MAX
+assert SEARCH_PAGE_DEFAULT <= SEARCH_PAGE_MAX <= PAGE_MAX
+assert RECIPIENTS_MAX <= AGENTS_MAX

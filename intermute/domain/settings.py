@@ -8,20 +8,35 @@ from intermute.domain.stamp import Stamp
 from intermute.domain.state import State
 from intermute.domain.views import ProjectView
 
+LIVE_WORDS = {"on": True, "off": False, "default": None}
+
 
 def configure(state: State, command: ConfigureProject, stamp: Stamp, caller: Caller) -> Decision:
-    """Case sensitivity changes which patterns overlap, so it changes only while nothing is held."""
-    wanted = state.case_sensitive if command.case_sensitive is None else command.case_sensitive
-    answer = ProjectView(state.project, wanted)
-    if wanted == state.case_sensitive:
-        return Accepted(answer)
-    if len(state.holdings):
+    """Case sensitivity changes which patterns overlap, so it changes only while nothing is held.
+
+    What is typed into terminals is an operator's decision.
+    """
+    case_sensitive, live = state.case_sensitive, state.live_transport
+    if command.case_sensitive is not None:
+        case_sensitive = command.case_sensitive
+    if command.live_transport is not None:
+        if not caller.operator:
+            return Refusal(
+                Code.OPERATOR_REQUIRED,
+                "live_transport is changed by an operator: a local caller, or a key with that "
+                "right",
+            )
+        live = LIVE_WORDS[command.live_transport]
+    answer = ProjectView(state.project, case_sensitive, live)
+    if case_sensitive != state.case_sensitive and len(state.holdings):
         return Refusal(
             Code.SETTING_IN_USE,
             f"case sensitivity decides which paths are the same, and {len(state.holdings)} "
             "reservations are held under the present setting: change it when none is",
         )
-    return Accepted(answer, events=(ProjectConfigured(wanted),))
+    if (case_sensitive, live) == (state.case_sensitive, state.live_transport):
+        return Accepted(answer)
+    return Accepted(answer, events=(ProjectConfigured(case_sensitive, live),))
 
 
 DECISIONS: Decisions = {ConfigureProject: configure}

@@ -5,6 +5,7 @@ same stamps in the same order give the same events, byte for byte.
 """
 
 import hashlib
+import re
 import uuid
 
 from intermute.domain.values import value
@@ -44,12 +45,16 @@ def make_id(kind: str, tag: str, unique: str) -> str:
 
 
 def tag_of(identifier: str) -> str | None:
-    """The project tag inside an id or agent token made by this server, None for any other text."""
-    parts = identifier.split("_", 3)
-    if len(parts) < 3 or len(parts[1]) != TAG_LEN:
-        return None
-    return parts[1] if all(c in TAG_ALPHABET for c in parts[1]) else None
+    """The project tag inside an id or agent token made by this server, None for any other text.
+
+    Clients may choose ids of their own, which may look as if they had a tag without meaning it.
+    """
+    made = _MADE.fullmatch(identifier)
+    return None if made is None else made[1]
 
 
 TAG_LEN = 12
 TAG_ALPHABET = frozenset("abcdefghijklmnopqrstuvwxyz234567")
+_MADE = re.compile(
+    rf"[a-z]+_([a-z2-7]{{{TAG_LEN}}})_(?:[0-9a-f]{{28}}(?:[0-9a-f]{{4}})?|[A-Za-z0-9_-]{{43}})"
+)

@@ -12,6 +12,8 @@ import attrs
 
 from intermute.domain import limits
 from intermute.domain.archive import Archive
+from intermute.domain.panes import Windows
+from intermute.domain.rates import RateWindows
 from intermute.globs import Pattern, PatternIndex, parse
 
 POLICIES = ("open", "auto", "contacts_only", "block_all")
@@ -29,7 +31,11 @@ parse_pattern = lru_cache(maxsize=4_096)(parse)
 
 @attrs.define
 class Agent:
-    """A registered agent. `last_seen_mono_us` is what liveness is judged by."""
+    """A registered agent. `last_seen_mono_us` is what liveness is judged by.
+
+    `focus_at_us` is when it last said its focus, and `focus_mono_us` the same by the clock of this
+    process, None for not since it runs.
+    """
 
     agent_id: str
     session_id: str
@@ -43,6 +49,8 @@ class Agent:
     last_seen_us: int
     last_seen_mono_us: int
     focus_state: str = FOCUS_UNKNOWN
+    focus_at_us: int | None = None
+    focus_mono_us: int | None = None
     token_hash: bytes = b""
     token_bound: bool = False
     contacts: dict[str, None] = attrs.field(factory=dict)
@@ -188,6 +196,16 @@ class Holdings:
             heapq.heapify(self._deadlines)
 
 
+def _broadcast_windows() -> RateWindows:
+    return RateWindows(
+        most=limits.BROADCASTS_PER_WINDOW_MAX, window_us=limits.RATE_WINDOW_MS * 1000
+    )
+
+
+def _poke_windows() -> RateWindows:
+    return RateWindows(most=limits.POKES_PER_PAIR_MAX, window_us=limits.RATE_WINDOW_MS * 1000)
+
+
 @attrs.define
 class State:
     """All that the decisions of one project look at.
@@ -199,7 +217,14 @@ class State:
         mono_us: Monotonic clock of the last stamp; never goes backwards.
         sessions: Canonical session UUID to agent id.
         lapsed: Expired leases that their holder may still renew, see `reservations.lapse`.
+        broadcasts: How often each agent may broadcast.
+        live_default, live_transport: Whether messages may be typed into windows: the server's
+            rule, and the project's own where it has one.
+        pokes: Of the pokes whose outcome is not known yet, transport and sender, by message id
+            and recipient.
+        poke_rates: How often each agent may have something typed into each other's windows.
         archive: The rows that are not in memory; a project without a file has none.
+        entities_len: How many entities the project has, of all kinds together.
         touched, touched_agents: Ids of what changed since the last commit, see `continuity`.
     """
 
@@ -211,11 +236,18 @@ class State:
     at_us: int = 0
     mono_us: int = 0
     case_sensitive: bool = True
+    live_default: bool = False
+    live_transport: bool | None = None
     archive: Archive | None = None
+    entities_len: int = 0
     agents: dict[str, Agent] = attrs.field(factory=dict)
     sessions: dict[str, str] = attrs.field(factory=dict)
     holdings: Holdings = attrs.field(factory=Holdings)
     lapsed: Holdings = attrs.field(factory=Holdings)
+    broadcasts: RateWindows = attrs.field(factory=_broadcast_windows)
+    windows: Windows = attrs.field(factory=Windows)
+    pokes: dict[tuple[str, str], tuple[str, str]] = attrs.field(factory=dict)
+    poke_rates: RateWindows = attrs.field(factory=_poke_windows)
     touched: dict[str, None] = attrs.field(factory=dict)
     touched_agents: dict[str, None] = attrs.field(factory=dict)
 
@@ -233,6 +265,18 @@ class State:
     def is_live(self, agent: Agent) -> bool:
         """Whether the agent showed itself within the heartbeat grace."""
         return self.mono_us - agent.last_seen_mono_us < limits.HEARTBEAT_GRACE_MS * 1000
+
+    def focus_of(self, agent: Agent) -> str:
+        """What the agent's attention is on; unknown when it has not said so lately."""
+        said_us = agent.focus_mono_us
+        if said_us is None or self.mono_us - said_us >= limits.FOCUS_FRESH_MS * 1000:
+            return FOCUS_UNKNOWN
+        return agent.focus_state
+
+    @property
+    def is_live_on(self) -> bool:
+        """Whether messages may be typed into windows."""
+        return self.live_default if self.live_transport is None else self.live_transport
 
     @property
     def rows(self) -> Archive:

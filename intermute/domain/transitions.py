@@ -8,6 +8,7 @@ from typing import Any
 
 from intermute.domain import agents, reservations
 from intermute.domain.events import (
+    ENTITY_EVENTS,
     AgentMetadataMerged,
     AgentPolicyChanged,
     AgentRegistered,
@@ -15,9 +16,20 @@ from intermute.domain.events import (
     AgentRetired,
     ContactAdded,
     ContactRemoved,
+    EntityCreated,
+    EntityEvent,
+    EntityRemoved,
     Event,
     EventData,
     Mark,
+    MessageAcked,
+    MessageCreated,
+    MessageRead,
+    MessageUpdated,
+    PaneTokenSet,
+    PeerWindowPoke,
+    PeerWindowPokeSettled,
+    PokeSurfaced,
     ProjectConfigured,
     ReservationCreated,
     ReservationExpired,
@@ -26,7 +38,11 @@ from intermute.domain.events import (
     Seen,
     TokenBound,
     TokenSet,
+    WindowExpired,
+    WindowRegistered,
 )
+from intermute.domain.panes import Window
+from intermute.domain.pokes import PENDING
 from intermute.domain.state import Agent, Reservation, State, parse_pattern
 
 
@@ -144,7 +160,59 @@ def _expired(state: State, event: Event, data: ReservationExpired) -> None:
 
 
 def _configured(state: State, event: Event, data: ProjectConfigured) -> None:
-    state.set_case_rule(case_sensitive=data.case_sensitive)
+    state.live_transport = data.live_transport
+    if data.case_sensitive != state.case_sensitive:
+        state.set_case_rule(case_sensitive=data.case_sensitive)
+
+
+def _window_registered(state: State, event: Event, data: WindowRegistered) -> None:
+    known = state.windows.by_id(data.window_id, data.window_uuid)
+    state.windows.put(
+        Window(
+            window_id=data.window_id,
+            window_uuid=data.window_uuid,
+            agent_id=data.agent_id,
+            display_name=data.display_name,
+            tmux_target=data.tmux_target,
+            created_at_us=event.at_us if known is None else known.created_at_us,
+            last_active_at_us=event.at_us,
+            cursor=event.cursor,
+        )
+    )
+
+
+def _window_expired(state: State, event: Event, data: WindowExpired) -> None:
+    state.windows.remove(data.window_uuid)
+
+
+def _poked(state: State, event: Event, data: PeerWindowPoke) -> None:
+    if data.result == PENDING:
+        state.pokes[data.message_id, data.agent_id] = (data.transport, data.sender)
+        state.poke_rates.count((data.sender, data.agent_id), state.mono_us)
+
+
+def _poke_settled(state: State, event: Event, data: PeerWindowPokeSettled) -> None:
+    del state.pokes[data.message_id, data.agent_id]
+
+
+def _sent(state: State, event: Event, data: MessageCreated) -> None:
+    if data.broadcast:
+        state.broadcasts.count(data.sender, state.mono_us)
+
+
+def _entity_created(state: State, event: Event, data: EntityCreated) -> None:
+    state.entities_len += 1
+
+
+def _entity_removed(state: State, event: Event, data: EntityRemoved) -> None:
+    state.entities_len -= 1
+
+
+def _entity_change(kind: type[EntityEvent]) -> Callable[[State, Event, Any], None] | None:
+    """Of entities nothing is kept in memory but how many there are."""
+    if issubclass(kind, EntityCreated):
+        return _entity_created
+    return _entity_removed if issubclass(kind, EntityRemoved) else None
 
 
 def _seen(state: State, note: Seen) -> None:
@@ -156,6 +224,8 @@ def _seen(state: State, note: Seen) -> None:
     agent.last_seen_mono_us = note.mono_us
     if note.focus_state is not None:
         agent.focus_state = note.focus_state
+        agent.focus_at_us = note.at_us
+        agent.focus_mono_us = note.mono_us
 
 
 def _token_set(state: State, note: TokenSet) -> None:
@@ -169,6 +239,12 @@ def _token_bound(state: State, note: TokenBound) -> None:
     agent = state.agents.get(note.agent_id)
     if agent is not None:
         agent.token_bound = True
+
+
+def _pane_token_set(state: State, note: PaneTokenSet) -> None:
+    window = state.windows.by_id(note.window_id, note.window_uuid)
+    if window is not None:
+        window.pane_hash = note.token_hash
 
 
 # None: nothing of it is kept in memory.
@@ -185,10 +261,21 @@ _EVENTS: dict[type[EventData], Callable[[State, Event, Any], None] | None] = {
     ReservationReleased: _released,
     ReservationExpired: _expired,
     ProjectConfigured: _configured,
+    WindowRegistered: _window_registered,
+    WindowExpired: _window_expired,
+    PeerWindowPoke: _poked,
+    PeerWindowPokeSettled: _poke_settled,
+    PokeSurfaced: None,
+    MessageCreated: _sent,
+    MessageUpdated: None,
+    MessageRead: None,
+    MessageAcked: None,
+    **{kind: _entity_change(kind) for kind in ENTITY_EVENTS},
 }
 
 _MARKS: dict[type[Mark], Callable[[State, Any], None]] = {
     Seen: _seen,
     TokenSet: _token_set,
     TokenBound: _token_bound,
+    PaneTokenSet: _pane_token_set,
 }

@@ -54,6 +54,7 @@ class ProjectRules:
 
     patterns_per_agent_max: int = limits.PATTERNS_PER_AGENT_DEFAULT
     tokens_required: bool = False
+    live_transport: bool = False
 
 
 class ProjectActor:
@@ -89,12 +90,15 @@ class ProjectActor:
         self._continuity = Continuity.since(self._state)
 
     async def start(self) -> None:
-        """Settle the leases that the former actor left behind, before anything is decided."""
-        await self._run_batch((self._own(commands.ResumeLeases()),))
+        """Settle what the former actor left behind, before anything is decided."""
+        left = [self._own(commands.ResumeLeases())]
+        if self._state.pokes:
+            left.append(self._own(commands.ResumePokes()))
+        await self._run_batch(left)
 
     def may_stop(self) -> bool:
-        """A project with leases has something to watch."""
-        return len(self._state.holdings) == 0
+        """A project with leases has something to watch, one with pokes something to record."""
+        return len(self._state.holdings) == 0 and not self._state.pokes
 
     def sweep(self) -> Ask | None:
         """What the sweeper has to ask for now, None when nothing is due."""
@@ -362,6 +366,7 @@ class ProjectActor:
             project=self._writer.project,
             patterns_per_agent_max=self._rules.patterns_per_agent_max,
             tokens_required=self._rules.tokens_required,
+            live_default=self._rules.live_transport,
             archive=self._writer.archive,
             at_us=stamp.at_us,
             mono_us=stamp.mono_us,

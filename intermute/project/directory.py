@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import attrs
 import trio
 
-from actors import ActorStopped, Directory, DirectoryStatistics, Overloaded, Reply
+from actors import ActorStopped, Directory, DirectoryStatistics, Overloaded
 from intermute.domain import limits
 from intermute.domain.commands import Caller, Command, ExpireLeases
 from intermute.domain.decide import advance, decide
@@ -28,25 +28,29 @@ from intermute.project.actor import ProjectActor, ProjectRules
 from intermute.project.breaker import Breaker, BreakerState
 from intermute.project.clock import Clock, SystemClock
 from intermute.project.committing import CommitMode, Committer
+from intermute.project.delivery import Deliveries, Tmux
 from intermute.project.feeds import Feeds, Subscriber
 from intermute.project.messages import (
     Ask,
+    Asked,
     CommandFailed,
     Idempotency,
     Message,
     Outcome,
     ProjectUnusable,
+    Sending,
     StorageUnavailable,
     Together,
     Told,
 )
+from intermute.project.searching import Searches
 from intermute.storage import faults
 from intermute.storage.connections import settle
 from intermute.storage.files import DataDirectory, project_tag
 from intermute.storage.reader import AgentFilter, Reader
 from intermute.storage.writer import Writer
 
-__all__ = ["AgentFilter", "ProjectHealth", "Projects", "ProjectsSettings", "Reader"]
+__all__ = ["AgentFilter", "Asked", "ProjectHealth", "Projects", "ProjectsSettings", "Reader"]
 
 _log = logging.getLogger(__name__)
 NO_EVENTS: list[Event] = []
@@ -65,6 +69,7 @@ class ProjectsSettings:
     path: Path
     rules: ProjectRules = attrs.field(factory=ProjectRules)
     commit: CommitMode = CommitMode.AUTO
+    tmux: Tmux = attrs.field(factory=Tmux)
     live_max: int = limits.ACTORS_LIVE_MAX
     idle_ms: int = limits.ACTOR_IDLE_MS
     mailbox_len_max: int = limits.MAILBOX_LEN_MAX
@@ -87,36 +92,6 @@ class ProjectHealth:
         return self.usable and self.breaker is not BreakerState.OPEN
 
 
-@attrs.frozen
-class Asked:
-    """A command that is sent along with others, and in whose name."""
-
-    command: Command
-    caller: Caller
-    idempotency: Idempotency | None = None
-
-
-@attrs.define
-class Sending:
-    """Commands on their way, in the order in which they were sent."""
-
-    _reply: list[Told] | Reply[Any]
-
-    async def wait(self) -> Sequence[Told | CommandFailed]:
-        """Their answers, once they are durable; may be called once.
-
-        Raises:
-            actors.ActorStopped, StorageUnavailable: The same fault met all of them.
-
-        Cancellation: they may be decided all the same.
-        """
-        if isinstance(self._reply, list):
-            return self._reply
-        told = await self._reply.wait()
-        assert isinstance(told, tuple)
-        return told
-
-
 class Projects:
     """All projects of one data directory. `serve` must run while it is used.
 
@@ -134,6 +109,9 @@ class Projects:
         # Projects that could not be opened when they were last asked for, and why.
         self._unusable: dict[str, str] = {}
         self._feeds = Feeds()
+        self.searches = Searches(self._data.find)
+        live = settings.rules.live_transport
+        self.deliveries = Deliveries(self.ask, settings.tmux, live_default=live)
         self._actors: Directory[str, Message, Any] = Directory(
             self._open_actor,
             live_max=settings.live_max,
@@ -240,12 +218,25 @@ class Projects:
         return self._feeds.subscribe(
             project_tag(name),
             agent_id=agent_id,
-            read=lambda cursor, limit: self.read(
-                name, lambda reader: reader.events(after=cursor, limit=limit), empty=NO_EVENTS
-            ),
+            read=partial(self._read_log, name),
             head=self.read(name, lambda reader: reader.last_cursor(), empty=0),
             after=after,
         )
+
+    def _read_log(self, name: str, after: int) -> list[Event]:
+        return self.read(
+            name,
+            lambda reader: reader.events(
+                after=after,
+                limit=limits.FEED_PAGE_MAX,
+                data_len_max=limits.FEED_QUEUE_DATA_LEN_MAX,
+            ),
+            empty=NO_EVENTS,
+        )
+
+    def end_feeds(self) -> None:
+        """End all feeds, because the server is about to stop."""
+        self._feeds.stop()
 
     def subscribers(self) -> int:
         """How many listen to feeds now."""

@@ -1,7 +1,12 @@
 """What goes into a project's mailbox and what comes back."""
 
+from collections.abc import Sequence
 from enum import StrEnum
+from typing import Any
 
+import attrs
+
+from actors import Reply
 from intermute.domain.commands import Caller, Command
 from intermute.domain.decision import Decision
 from intermute.domain.stamp import Stamp
@@ -101,3 +106,38 @@ class ProjectUnusable(Exception):
 
 class CommandFailed(Exception):
     """A bug met this one command. It had no effect; all others are untouched."""
+
+
+@attrs.frozen
+class Asked:
+    """A command that is sent along with others, and in whose name."""
+
+    command: Command
+    caller: Caller
+    idempotency: Idempotency | None = None
+
+
+@attrs.define
+class Sending:
+    """Commands on their way, in the order in which they were sent."""
+
+    _reply: list[Told] | Reply[Any]
+
+    @property
+    def done(self) -> bool:
+        """Whether they have been answered."""
+        return isinstance(self._reply, list) or self._reply.done
+
+    async def wait(self) -> Sequence[Told | CommandFailed]:
+        """Their answers, once they are durable; may be called once.
+
+        Raises:
+            actors.ActorStopped, StorageUnavailable: The same fault met all of them.
+
+        Cancellation: they may be decided all the same.
+        """
+        if isinstance(self._reply, list):
+            return self._reply
+        told = await self._reply.wait()
+        assert isinstance(told, tuple)
+        return told

@@ -1,9 +1,11 @@
 """The rows that decisions ask for, read on the connection that writes."""
 
-from intermute.storage.queries.base import Queries
+from intermute.storage.queries.entities import EntityQueries
+from intermute.storage.queries.pokes import PokeQueries
+from intermute.storage.queries.threads import ThreadQueries
 
 __all__ = ["FileArchive"]
 
 
-class FileArchive(Queries):
+class FileArchive(EntityQueries, PokeQueries, ThreadQueries):
     """The queries that `intermute.domain.archive.Archive` names, inside the writer's batch."""

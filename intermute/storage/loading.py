@@ -5,7 +5,9 @@ from typing import Any
 
 import msgspec
 
+from intermute.domain import limits
 from intermute.domain.agents import canonical_session
+from intermute.domain.panes import Window
 from intermute.domain.reservations import GRACE_US
 from intermute.domain.state import Agent, Reservation, State, parse_pattern
 
@@ -14,7 +16,7 @@ Execute = Callable[..., Any]
 _AGENTS = """
 SELECT a.agent_id, session_id, name, capabilities, metadata, status, policy, live_contact_policy,
        created_at_us, coalesce(last_seen_us, created_at_us), coalesce(focus_state, 'unknown'),
-       coalesce(token_hash, x''), coalesce(bound, 0)
+       coalesce(token_hash, x''), coalesce(bound, 0), focus_at_us
 FROM agents AS a LEFT JOIN presence USING (agent_id) LEFT JOIN credentials USING (agent_id)
 WHERE retired_at_us IS NULL ORDER BY a.rowid
 """
@@ -22,6 +24,18 @@ _ACTIVE = """
 SELECT cursor, reservation_id, agent_id, patterns, exclusive, reason, ttl_ms, created_at_us,
        expires_at_us
 FROM reservations WHERE ended IS NULL ORDER BY cursor
+"""
+_BROADCASTS = """
+SELECT sender, created_at_us FROM messages WHERE broadcast = 1 ORDER BY cursor DESC
+"""
+_WINDOWS = """
+SELECT window_id, window_uuid, agent_id, display_name, tmux_target, created_at_us,
+       last_active_at_us, cursor, coalesce(token_hash, x'')
+FROM windows LEFT JOIN pane_tokens USING (window_id) WHERE expired_at_us IS NULL ORDER BY cursor
+"""
+_POKED = """
+SELECT sender, agent_id, created_at_us FROM pokes
+WHERE result = 'pending' OR settled_at_us IS NOT NULL ORDER BY cursor DESC
 """
 _decode_strings = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_map = msgspec.json.Decoder(dict[str, str]).decode
@@ -41,12 +55,17 @@ def load_state(execute: Execute, state: State) -> None:
     state.at_us = max(state.at_us, last_us or 0)
     setting = execute("SELECT value FROM meta WHERE name = 'case_sensitive'").get
     state.set_case_rule(case_sensitive=setting is None or bool(setting))
+    live = execute("SELECT value FROM meta WHERE name = 'live_transport'").get
+    state.live_transport = None if live is None else bool(live)
     _load_agents(execute, state)
     for row in execute("SELECT agent_id, contact_id FROM contacts ORDER BY cursor"):
         agent = state.agents.get(row[0])
         if agent is not None:
             agent.contacts[row[1]] = None
+    state.entities_len = execute("SELECT count(*) FROM entities").get
     _load_reservations(execute, state)
+    _load_broadcasts(execute, state)
+    _load_windows(execute, state)
 
 
 def _load_agents(execute: Execute, state: State) -> None:
@@ -67,11 +86,44 @@ def _load_agents(execute: Execute, state: State) -> None:
             focus_state=row[10],
             token_hash=row[11],
             token_bound=bool(row[12]),
+            focus_at_us=row[13],
         )
         state.agents[agent.agent_id] = agent
         session = canonical_session(agent.session_id)
         assert session is not None, "a registered session is a UUID"
         state.sessions[session] = agent.agent_id
+
+
+def _load_broadcasts(execute: Execute, state: State) -> None:
+    """What still counts toward the limit on broadcasts."""
+    since_us = state.at_us - limits.RATE_WINDOW_MS * 1000
+    recent = []
+    for sender, sent_us in execute(_BROADCASTS):
+        if sent_us <= since_us:
+            break
+        recent.append((sender, sent_us))
+    for sender, sent_us in reversed(recent):
+        state.broadcasts.count(sender, state.mono_us - (state.at_us - sent_us))
+
+
+def _load_windows(execute: Execute, state: State) -> None:
+    """Windows, pokes whose outcome is not known, and what still counts toward the limit on them."""
+    for row in execute(_WINDOWS):
+        state.windows.put(Window(*row))
+    for message_id, agent_id, transport, sender in execute(
+        "SELECT message_id, agent_id, transport, sender FROM pokes WHERE result = 'pending' "
+        "ORDER BY cursor"
+    ):
+        state.pokes[message_id, agent_id] = (transport, sender)
+    since_us = state.at_us - limits.RATE_WINDOW_MS * 1000
+    recent = []
+    for sender, agent_id, poked_us in execute(_POKED):
+        if poked_us <= since_us:
+            break
+        recent.append((sender, agent_id, poked_us))
+    for sender, agent_id, poked_us in reversed(recent):
+        ago_us = state.at_us - poked_us
+        state.poke_rates.count((sender, agent_id), state.mono_us - ago_us)
 
 
 def _load_reservations(execute: Execute, state: State) -> None:

@@ -5,13 +5,27 @@ from pathlib import Path
 from intermute.storage.connections import open_reader, stored_project
 from intermute.storage.migrations import packaged, refuse_newer
 from intermute.storage.queries.agents import AgentFilter, AgentQueries
+from intermute.storage.queries.entities import EntityQueries
 from intermute.storage.queries.log import LogQueries
+from intermute.storage.queries.pokes import PokeQueries
 from intermute.storage.queries.reservations import ReservationQueries
+from intermute.storage.queries.search import SearchQueries
+from intermute.storage.queries.threads import ThreadQueries
+from intermute.storage.queries.windows import WindowQueries
 
 __all__ = ["AgentFilter", "Reader"]
 
 
-class Reader(AgentQueries, ReservationQueries, LogQueries):
+class Reader(
+    AgentQueries,
+    EntityQueries,
+    PokeQueries,
+    ReservationQueries,
+    SearchQueries,
+    ThreadQueries,
+    WindowQueries,
+    LogQueries,
+):
     """Queries on one project's file. Each sees one consistent state of it.
 
     Every method may raise the errors in `intermute.storage.faults.FAULTS`.

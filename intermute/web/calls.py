@@ -60,6 +60,13 @@ class Call(ABC):
             BadRequest: There is no JSON object, and it is not `optional`.
         """
 
+    def all_members(self, *, optional: bool = False) -> dict[str, Any]:
+        """The members of the body as they were sent: for changes, in which null empties a field.
+
+        A kind of call that does not know of null has none.
+        """
+        return self.members(optional=optional)
+
     @property
     def agent_id(self) -> str | None:
         """The agent in whose name it is asked, where the command itself does not say."""
@@ -73,6 +80,10 @@ class Call(ABC):
     @abstractmethod
     def target(self) -> str:
         """What, beside the body, makes this the same request as another."""
+
+    def identifying_members(self) -> dict[str, Any]:
+        """The members that make this the same request as another."""
+        return self.all_members(optional=True)
 
     @staticmethod
     def now_us() -> int:
@@ -148,7 +159,7 @@ class Call(ABC):
         if isinstance(command, commands.RegisterAgent):
             # A registration may end the token it was made with, so a retry cannot prove it again.
             proof = self.caller.agent_token or ""
-        members = msgspec.json.encode(self.members(optional=True), order="sorted")
+        members = msgspec.json.encode(self.identifying_members(), order="sorted")
         target = f"{self.target()}\n{proof}\n".encode("utf-8", "surrogateescape")
         return Idempotency(
             key=_digest(f"{command.acting or ''}\n{key}".encode("utf-8", "surrogateescape")),
@@ -172,6 +183,23 @@ class Call(ABC):
         if refusal is not None:
             raise Refused(refusal)
         return self.projects.read(project, query, empty=empty)
+
+    def look(self, project: str, query: Callable[[Reader], T], *, empty: T) -> T:
+        """The result of a query whose answer shows some agents more than others.
+
+        Whoever says which agent it is must be it, because that is what it will be shown as.
+        """
+        self.verify_viewer(project)
+        return self.projects.read(project, query, empty=empty)
+
+    def verify_viewer(self, project: str) -> None:
+        """Whoever says which agent it is must be it, where it is shown more than others."""
+        if self.agent_id is None:
+            self.verify_agent()
+            return
+        refusal = self.projects.refuse_reader(project, self._acting(), self.agent_id)
+        if refusal is not None:
+            raise Refused(refusal)
 
     def verify_agent(self) -> None:
         """A token, once presented, must be right, also where it is not needed."""
@@ -203,7 +231,7 @@ class HttpCall(Call):
         *,
         path: Mapping[str, str],
         request: Any,
-        members: Callable[[bool], dict[str, Any]],
+        members: Callable[[bool, bool], dict[str, Any]],
     ) -> None:
         super().__init__(projects, caller)
         self._path = path
@@ -222,7 +250,10 @@ class HttpCall(Call):
         return list(self._request.args.getlist(name))
 
     def members(self, *, optional: bool = False) -> dict[str, Any]:
-        return self._members(optional)
+        return self._members(optional, False)
+
+    def all_members(self, *, optional: bool = False) -> dict[str, Any]:
+        return self._members(optional, True)
 
     @property
     def idempotency_key(self) -> str | None:

@@ -55,10 +55,10 @@ class Edge:
         current: Request = request._get_current_object()  # type: ignore[attr-defined]
         scope = cast(Scope, current.scope)
 
-        def members(optional: bool) -> dict[str, Any]:
+        def members(optional: bool, nulls: bool) -> dict[str, Any]:
             body = scope.get(BODY, b"")
             assert isinstance(body, bytes)
-            return read_members(body, optional=optional)
+            return read_members(body, optional=optional, nulls=nulls)
 
         return HttpCall(
             self.projects, self.identify(scope), path=path, request=current, members=members

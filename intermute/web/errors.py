@@ -5,9 +5,10 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from quart import Response
+from quart import Response, has_websocket_context, request
 from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.routing.exceptions import WebsocketMismatch
 
 from actors import ActorStopped, Overloaded
 from intermute.domain.refusals import Refusal
@@ -107,6 +108,18 @@ def _http(error: HTTPException) -> Outcome:
     return outcome
 
 
+def _mismatch(error: WebsocketMismatch) -> Outcome:
+    """A request where there is only a WebSocket, or the other way round."""
+    if has_websocket_context():
+        return error_outcome(404, "not_found", "Not Found", "there is no WebSocket at this path")
+    if request.method not in ("GET", "HEAD"):
+        return _http(MethodNotAllowed(["GET"]))
+    detail = "there is only a WebSocket at this path; open one"
+    outcome = error_outcome(426, "upgrade_required", "A WebSocket is needed", detail)
+    outcome.headers |= {"Upgrade": "websocket", "Connection": "Upgrade"}
+    return outcome
+
+
 _HTTP_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 
 
@@ -131,6 +144,7 @@ _MAPPINGS: tuple[tuple[type[Exception], Callable[[Any], Outcome]], ...] = (
     (Overloaded, _overloaded),
     (ActorStopped, _stopped),
     (StorageUnavailable, _storage),
+    (WebsocketMismatch, _mismatch),
     (HTTPException, _http),
 )
 

@@ -2,18 +2,23 @@
 
 import errno
 import os
+import resource
 import socket
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+from intermute.domain.limits import CONNECTIONS_MAX, DESCRIPTORS_RESERVED
+
 __all__ = [
     "ListenError",
     "address_of",
     "close_listeners",
+    "connections_within",
     "open_tcp_listeners",
     "open_unix_listener",
+    "raise_descriptor_limit",
 ]
 
 BACKLOG_LEN = 1024
@@ -150,3 +155,25 @@ def close_listeners(sockets: Iterable[socket.socket]) -> None:
             # Another server's by now, or gone: then it is not ours to remove.
             with suppress(ListenError, OSError):
                 _remove_dead_socket(path)
+
+
+def raise_descriptor_limit() -> int:
+    """Let the process open all the descriptors that it has a use for; answers how many it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS_MAX + DESCRIPTORS_RESERVED
+    if resource.RLIM_INFINITY in (soft, hard):
+        allowed = wanted
+    else:
+        allowed = max(soft, min(hard, wanted))
+    if soft not in (allowed, resource.RLIM_INFINITY):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return allowed
+
+
+def connections_within(descriptors: int) -> int:
+    """How many connections there may be, files of projects needing their part.
+
+    Where there are few descriptors at all, half of them are for connections.
+    """
+    left = max(descriptors - DESCRIPTORS_RESERVED, descriptors // 2)
+    return min(left, CONNECTIONS_MAX)

@@ -19,17 +19,18 @@ import h11
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.events import StreamClosed
-from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.trio.lifespan import Lifespan
-from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.task_group import TaskGroup, _handle
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import wrap_app
 from wsproto.utilities import ProtocolError as WebsocketProtocolError
 
+from intermute.domain.limits import CONNECTIONS_MAX, SOCKET_MESSAGE_LEN_MAX
+from intermute.web import sockets as direct
 from intermute.web.guard import ASGIApp
+from intermute.web.http1 import Http1
 from intermute.web.listeners import (
     ListenError,
     address_of,
@@ -37,7 +38,6 @@ from intermute.web.listeners import (
     open_tcp_listeners,
     open_unix_listener,
 )
-from intermute.web.problem import problem, problem_headers
 
 __all__ = [
     "ListenError",
@@ -62,11 +62,6 @@ _ACCEPT_OUT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOB
 _PEER_FAULTS = (OSError, ValueError, h11.ProtocolError, WebsocketProtocolError)
 
 
-_PROTOCOL_ERRORS = {
-    400: ("bad_request", "The request is malformed"),
-    431: ("headers_too_large", "The headers are too large"),
-}
-
 _log = logging.getLogger("intermute.web.server")
 
 
@@ -84,102 +79,38 @@ class ServerLimits:
         headers_len_max: Request line and headers; more is 431.
         websocket_message_len_max: One inbound message; more is close 1009.
         websocket_ping_interval_s: Between pings to an open WebSocket.
+        websocket_idle_timeout_s: Without a byte from its client, not even the answer to a ping.
     """
 
-    connections_max: int = 1024
+    connections_max: int = CONNECTIONS_MAX
     header_timeout_s: float = 10.0
     body_timeout_s: float = 35.0
     idle_timeout_s: float = 75.0
     send_timeout_s: float = 5.0
     graceful_timeout_s: float = 4.0
     headers_len_max: int = 32 * 1024
-    websocket_message_len_max: int = 256 * 1024
+    websocket_message_len_max: int = SOCKET_MESSAGE_LEN_MAX
     websocket_ping_interval_s: float = 20.0
-
-
-class _Peer(h11.Connection):
-    """HTTP/1.1 as a peer speaks it, deaf to whatever follows its last request.
-
-    h11 calls that an error, and Hypercorn would cut the answer to that request short for it.
-    """
-
-    def receive_data(self, data: bytes) -> None:
-        if self.their_state is not h11.MUST_CLOSE:
-            super().receive_data(data)
-
-    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        return h11.NEED_DATA if self.their_state is h11.MUST_CLOSE else super().next_event()
-
-
-class _Http1(H11Protocol):
-    """Hypercorn's HTTP/1.1, without the ways out of it and with our errors."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._head = b""
-        size = self.config.h11_max_incomplete_size
-        self.connection = _Peer(h11.SERVER, max_incomplete_event_size=size)
-
-    async def _check_protocol(self, event: h11.Request) -> None:
-        """Stay with HTTP/1.1: an upgrade to HTTP/2 is ignored, as the RFC allows."""
-
-    async def _send_h11_event(self, event: Any) -> None:
-        """Send what the event is on the wire; a head waits for the first of its body."""
-        try:
-            data = self.connection.send(event) or b""
-        except h11.LocalProtocolError:
-            if self.connection.their_state is not h11.ERROR:
-                raise
-            return
-        if isinstance(event, h11.Response):
-            self._head = data
-            return
-        if self._head:
-            data, self._head = self._head + data, b""
-        if data:
-            await self.send(RawData(data=data))
-
-    async def _create_stream(self, request: h11.Request) -> None:
-        extensions = b"sec-websocket-extensions"
-        if any(name == extensions for name, _ in request.headers):
-            # Compression is declined: wsproto inflates a frame without a bound.
-            request = h11.Request(
-                method=request.method,
-                target=request.target,
-                headers=[header for header in request.headers if header[0] != extensions],
-                http_version=request.http_version,
-            )
-        await super()._create_stream(request)
-
-    async def _send_error_response(self, status_code: int) -> None:
-        code, title = _PROTOCOL_ERRORS.get(status_code, _PROTOCOL_ERRORS[400])
-        body = problem(status_code, code, title, "It is not an HTTP request this server reads.")
-        headers = problem_headers(body, (b"connection", b"close"))
-        answer = h11.Response(status_code=status_code, headers=headers)
-        try:
-            head = self.connection.send(answer)
-            whole = [head, self.connection.send(h11.Data(data=body))]
-            self.connection.send(h11.EndOfMessage())
-        except h11.LocalProtocolError:
-            return
-        # In one piece, because the app may be answering at the same time.
-        await self.send(RawData(b"".join(whole)))
-
-    async def handle(self, event: Event) -> None:
-        await super().handle(event)
-        stream = self.stream
-        if isinstance(stream, WSStream) and stream.buffer.length > stream.buffer.max_length:
-            # Close 1009 was sent, but Hypercorn would go on collecting the message.
-            await self.stream_send(StreamClosed(stream_id=STREAM_ID))
+    websocket_idle_timeout_s: float = 60.0
 
 
 class _Tasks(TaskGroup):
     """The tasks of one connection; Hypercorn spawns its ping timer, which must not outlast it."""
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self, nursery: trio.Nursery, write: direct.Write) -> None:
         super().__init__()
         self.nursery = self._nursery = nursery
         self.pinging = trio.CancelScope()
+        self._write = write
+
+    async def spawn_app(self, app: Any, config: Config, scope: Any, send: Any) -> Any:
+        if scope["type"] != "websocket":
+            return await super().spawn_app(app, config, scope, send)
+        inbound = direct.extend(scope, send, self._write)
+        receive = cast(Any, inbound.receive)
+        run_sync, run = trio.to_thread.run_sync, trio.from_thread.run
+        self.nursery.start_soon(_handle, app, config, scope, receive, send, run_sync, run)
+        return inbound.put
 
     def spawn(self, func: Callable[..., Awaitable[None]], *args: object) -> None:
         async def run() -> None:
@@ -213,14 +144,14 @@ class _Connection:
         self._in_body = False
         self._discarding = False
         self._tasks: _Tasks
-        self._protocol: _Http1
+        self._protocol: Http1
 
     async def run(self) -> None:
         """Serve the connection until either side ends it."""
         client, server = self._endpoints()
         async with trio.open_nursery() as nursery:
-            self._tasks = tasks = _Tasks(nursery)
-            self._protocol = _Http1(
+            self._tasks = tasks = _Tasks(nursery, self._write)
+            self._protocol = Http1(
                 self._server.app,
                 self._server.config,
                 self._server.context,
@@ -263,7 +194,9 @@ class _Connection:
                     self._in_headers = True
                     self._read_until(self._wait_s())
                 await self._protocol.handle(RawData(bytes(data)))
-                if not self._idle:
+                if isinstance(self._protocol.stream, WSStream) and not self._discarding:
+                    self._read_until(self._limits.websocket_idle_timeout_s)
+                elif not self._idle:
                     self._watch_body()
             if not data:
                 return
@@ -296,8 +229,8 @@ class _Connection:
         elif isinstance(event, Closed):
             await self._finish()
 
-    async def _write(self, data: bytes) -> None:
-        """Send all of it or end the connection.
+    async def _write(self, data: bytes, *, only_if: Callable[[], bool] = lambda: True) -> bool:
+        """Send all of it or end the connection; False when `only_if` says no at its turn.
 
         Shielded, so that a cancelled handler cannot cut a frame; with a deadline, because a peer
         may never read. Nearly every answer fits the socket's buffer at once and needs neither.
@@ -309,14 +242,19 @@ class _Connection:
             pass
         else:
             try:
+                if not only_if():
+                    return False
                 sent = self._write_now(data)
                 if sent < len(data):
                     await self._write_shielded(data[sent:])
             finally:
                 self._send_lock.release()
-            return
+            return True
         async with self._send_lock:
-            await self._write_shielded(data)
+            if only_if():
+                await self._write_shielded(data)
+                return True
+            return False
 
     async def _give_way(self) -> None:
         """Notice a cancellation before each write, and let others run before some."""

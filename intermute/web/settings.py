@@ -1,5 +1,8 @@
 """Operations on a project's settings."""
 
+from collections.abc import Callable
+from functools import partial
+
 from intermute.domain.projects import normalise_project
 from intermute.domain.views import ProjectView
 from intermute.web.calls import Call
@@ -18,11 +21,15 @@ async def get_settings(call: Call) -> Outcome:
         lambda reader: reader.settings(),
         empty=ProjectView(normalise_project(project) or project, case_sensitive=True),
     )
-    return Outcome(200, wire.project(view))
+    return Outcome(200, _render(call)(view))
 
 
 @operations.command("project.configure", "PATCH", "/api/project")
 def configure(call: Call) -> Asking:
-    body = wire.read_settings(call.members())
+    body = wire.read_settings(call.all_members())
     project = call.project(body.project or call.query("project"))
-    return Asking(project, wire.configure(body), wire.project)
+    return Asking(project, wire.configure(body), _render(call))
+
+
+def _render(call: Call) -> Callable[[ProjectView], dict[str, object]]:
+    return partial(wire.project, live_default=call.projects.deliveries.live_default)

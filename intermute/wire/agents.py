@@ -159,6 +159,8 @@ def agent_whole(view: AgentView, *, now_us: int) -> dict[str, Any]:
     silent_us = now_us - view.last_seen_us
     members["live"] = view.retired_at_us is None and silent_us < limits.HEARTBEAT_GRACE_MS * 1000
     members["focus_state"] = view.focus_state
+    if view.focus_at_us is not None:
+        members["focus_at"] = iso(view.focus_at_us)
     members["policy"] = view.policy
     members["live_contact_policy"] = view.live_contact_policy
     if view.retired_at_us is not None:

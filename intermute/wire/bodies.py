@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from intermute.domain.limits import CURSOR_MAX
 from intermute.wire.strict_json import BadJson, decode
 
 T = TypeVar("T")
@@ -15,10 +16,10 @@ class BadRequest(Exception):
     """The request is not of the shape it should be; the text says what and where."""
 
 
-def read_members(body: bytes, *, optional: bool = False) -> dict[str, Any]:
+def read_members(body: bytes, *, optional: bool = False, nulls: bool = False) -> dict[str, Any]:
     """The members of the body's object; `null`, or no body where it is `optional`, has none.
 
-    Members whose value is null are as if they were not there.
+    Members whose value is null are as if they were not there, unless `nulls` are asked for.
 
     Raises:
         BadRequest: It is no JSON object.
@@ -33,7 +34,7 @@ def read_members(body: bytes, *, optional: bool = False) -> dict[str, Any]:
         return {}
     if not isinstance(value, dict):
         raise BadRequest("the body must be a JSON object")
-    return {name: member for name, member in value.items() if member is not None}
+    return {name: member for name, member in value.items() if nulls or member is not None}
 
 
 def convert(members: dict[str, Any], shape: type[T]) -> T:
@@ -67,7 +68,8 @@ def _names(shape: type[Any]) -> set[str]:
 
 def line(text: str, name: str) -> str:
     """`text` trimmed; it must be free of control characters, line breaks included."""
-    if _CONTROL.search(text):
+    plain = text.isascii() and text.isprintable()
+    if not plain and _CONTROL.search(text):
         raise BadRequest(f"control characters are not allowed - at `$.{name}`")
     return text.strip()
 
@@ -75,11 +77,24 @@ def line(text: str, name: str) -> str:
 _DECIMAL = re.compile(r"\+?[0-9]{1,19}")
 
 
-def decimal(text: str | None, *, default: int, most: int) -> int:
-    """A positive number from a query string; whatever is none is the default."""
-    if text is None or _DECIMAL.fullmatch(text) is None or int(text) == 0:
+def decimal(text: str | None, *, default: int, most: int, least: int = 1) -> int:
+    """A number of at least `least` from a query string; whatever is none is the default."""
+    if text is None or _DECIMAL.fullmatch(text) is None or int(text) < least:
         return default
     return min(int(text), most)
+
+
+_CURSOR = re.compile(r"[0-9]{1,40}")
+
+
+def cursor(text: str | None, *, default: int) -> int:
+    """A place in a project's history from a query string; whatever is none, and 0, is the default.
+
+    One beyond the last that there can be is that one: nothing comes after it.
+    """
+    if text is None or _CURSOR.fullmatch(text) is None:
+        return default
+    return min(int(text), CURSOR_MAX) or default
 
 
 def flag(text: str | None, *, default: bool) -> bool:

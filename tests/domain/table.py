@@ -4,8 +4,10 @@ What is given is a list of events, marks and passages of time. Times are seconds
 """
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
+import apsw
 import attrs
 
 from intermute.domain import events
@@ -17,6 +19,9 @@ from intermute.domain.refusals import Code, Refusal
 from intermute.domain.stamp import Stamp
 from intermute.domain.state import State
 from intermute.domain.transitions import apply, mark
+from intermute.storage import projections
+from intermute.storage.archive import FileArchive
+from intermute.storage.migrations import migrate, packaged
 
 TAG = "a" * 12
 PROJECT = "house"
@@ -110,8 +115,30 @@ def register_command(token: str = "fresh", **members: Any) -> RegisterAgent:
     return RegisterAgent(token_hash(token), **members)
 
 
+@cache
+def _empty_file() -> bytes:
+    connection = apsw.Connection(":memory:")
+    migrate(connection, packaged(), at_us=0)
+    return connection.serialize("main")
+
+
+class Rows(FileArchive):
+    """The rows of a project that has no file."""
+
+    def __init__(self) -> None:
+        connection = apsw.Connection(":memory:")
+        connection.deserialize("main", _empty_file())
+        super().__init__(connection, PROJECT)
+
+    def append(self, event: Event) -> None:
+        projections.apply(self._connection, event)
+
+
 def write(state: State, data: EventData, actor: str | None = None) -> None:
-    apply(state, Event(state.cursor + 1, state.at_us, actor, data))
+    event = Event(state.cursor + 1, state.at_us, actor, data)
+    if isinstance(state.archive, Rows):
+        state.archive.append(event)
+    apply(state, event)
 
 
 def carry_out(state: State, decision: Decision) -> None:
@@ -146,7 +173,7 @@ def pass_time(state: State, passage: Later) -> None:
 
 
 def state_of(given: Iterable[Given] = (), **settings: Any) -> State:
-    state = State(tag=TAG, project=PROJECT, **settings)
+    state = State(tag=TAG, project=PROJECT, archive=Rows(), **settings)
     advance(state, Stamp(WALL, MONO, 0))
     for item in given:
         if isinstance(item, Later):

@@ -312,7 +312,10 @@ def test_unique_parts_of_one_stamp_are_told_apart():
     ("text", "tag"),
     [
         (NEW_ID, TAG),
-        (f"rsv_{TAG}_x_y", TAG),
+        (f"imt_{TAG}_{'x-_' * 14}x", TAG),
+        (f"rsv_{TAG}_{'0' * 32}", TAG),
+        (f"rsv_{TAG}_x_y", None),
+        ("story_registration_1", None),
         (f"agt_{TAG}", None),
         (f"agt_{TAG[1:]}_x", None),
         (f"agt_{'A' * 12}_x", None),

@@ -79,18 +79,27 @@ async def test_b15_reservations_are_bound_to_the_keys_project(locked: Server, te
     assert (await locked.client.get(url, headers=own)).json()["is_active"] is True
 
 
-async def test_b16_there_are_no_windows_to_take_over(server: Server):
-    """Window identities do not exist yet, so their routes must not either."""
-    body = {"project": "p", "window_uuid": "w", "agent_id": "a"}
-    for method, path in (
-        ("GET", "/api/windows?project=p"),
-        ("POST", "/api/windows"),
-        ("DELETE", "/api/windows/w?project=p"),
-    ):
-        response = await server.client.request(
-            method, path, json=body if method == "POST" else None
-        )
-        refused(response, 404, "not_found")
+async def test_b16_windows_are_bound_to_the_keys_project(locked: Server, tenants: Tenants):
+    """More of it, within a project as well, is in `test_defects_live`."""
+    own, stranger = tenants.headers("a"), tenants.headers("b")
+    ada, mallory = await register(locked, own), await register(locked, stranger)
+
+    async def claim(who: dict[str, str], headers: dict[str, str], **more: str) -> httpx.Response:
+        body = {"window_uuid": "w", "agent_id": who["agent_id"], "registration_token": who["token"]}
+        return await locked.client.post("/api/windows", json=body | more, headers=headers)
+
+    assert (await claim(ada, own)).status_code == 200
+    refused(await claim(mallory, stranger, project="alpha"), 403, "project_mismatch")
+    refused(await claim(mallory, own), 403, "agent_token_mismatch")
+    refused(await claim(ada, stranger), 403, "agent_token_mismatch")
+    for method, path in (("GET", "/api/windows"), ("DELETE", "/api/windows/w")):
+        url = f"{path}?project=alpha"
+        refused(await locked.client.request(method, url, headers=stranger), 403, "project_mismatch")
+    gone = await locked.client.delete("/api/windows/w", headers=stranger)
+    refused(gone, 404, "window_not_found")
+    seen = (await locked.client.get("/api/windows", headers=own)).json()["windows"]
+    assert [window["agent_id"] for window in seen] == [ada["agent_id"]]
+    assert (await locked.client.get("/api/windows", headers=stranger)).json()["windows"] == []
 
 
 async def test_b17_a_session_of_another_project_is_another_session(

@@ -19,12 +19,13 @@ WITH_BODY = (
     ("POST", "/api/reservations"),
     ("POST", "/api/reservations/x/renew"),
     ("PATCH", "/api/project"),
+    ("POST", "/api/windows"),
 )
 BODY_MAY_LACK = {"/api/agents/x/heartbeat", "/api/reservations/x/renew"}
 
 
 async def test_unknown_paths_are_404(server: Server):
-    for path in ("/", "/api", "/api/", "/api/agents/x/nothing", "/api/windows", "/ws/events"):
+    for path in ("/", "/api", "/api/", "/api/agents/x/nothing", "/ws/nothing"):
         for method in ("GET", "POST", "DELETE"):
             response = await server.client.request(method, path)
             refused(response, 404, "not_found")
@@ -41,6 +42,9 @@ async def test_wrong_methods_are_405_and_say_what_is_allowed(server: Server):
         ("/api/reservations/x", {"GET", "DELETE"}),
         ("/api/reservations/x/renew", {"POST"}),
         ("/api/project", {"GET", "PATCH"}),
+        ("/api/windows", {"GET", "POST"}),
+        ("/api/windows/x", {"DELETE"}),
+        ("/api/inbox/pokes", {"GET"}),
     ):
         methods = {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} - allowed
         if path == "/api/agents/presence":

@@ -2,91 +2,100 @@
 
 import json
 import random
+from types import SimpleNamespace
 
+import attrs
 import httpx
+import msgspec
 import pytest
 
 from intermute.domain import limits
+from intermute.domain.entities.kinds import KINDS
 from intermute.domain.stamp import make_id
 from intermute.project.directory import project_tag
+from intermute.wire import bodies
 
 from .answers import raw, refused
+from .bodies import (
+    COMMANDS,
+    EITHER,
+    LONG,
+    MAP,
+    MEMBERS,
+    RIGHT,
+    STEPS,
+    TEXT,
+    TEXTS,
+    TIME,
+    WRONG,
+    right,
+)
 from .conftest import Server
+from .mail import send
 from .routes import ROWS
+from .test_entities import make
 from .test_reservations import listed
 
 JSON = {"Content-Type": "application/json"}
-TEXT, TEXTS, MAP, FLAG, WHOLE = "text", "texts", "map", "flag", "whole"
-LEASE = {"ttl_minutes": WHOLE, "ttl_seconds": WHOLE}
 
-# Every member of every body, and of what kind it is.
-MEMBERS = {
-    ("POST", "/api/agents"): {
-        "name": TEXT,
-        "session_id": TEXT,
-        "project": TEXT,
-        "status": TEXT,
-        "capabilities": TEXTS,
-        "metadata": MAP,
-    },
-    ("POST", "/api/agents/{agent}/heartbeat"): {"focus_state": TEXT},
-    ("PATCH", "/api/agents/{agent}/metadata"): {"metadata": MAP},
-    ("POST", "/api/agents/{agent}/policy"): {"policy": TEXT, "live_contact_policy": TEXT},
-    ("PUT", "/api/agents/{agent}/policy"): {"policy": TEXT, "live_contact_policy": TEXT},
-    ("POST", "/api/agents/{agent}/contacts"): {"contact_id": TEXT, "contact": TEXT},
-    ("POST", "/api/reservations"): {
-        "project": TEXT,
-        "agent_id": TEXT,
-        "agent": TEXT,
-        "path_pattern": TEXT,
-        "path": TEXT,
-        "patterns": TEXTS,
-        "glob_patterns": TEXTS,
-        "exclusive": FLAG,
-        "shared": FLAG,
-        "reason": TEXT,
-        **LEASE,
-    },
-    ("POST", "/api/reservations/{reservation}/renew"): {"agent_id": TEXT, "agent": TEXT, **LEASE},
-    ("PATCH", "/api/project"): {"project": TEXT, "case_sensitive": FLAG},
-}
-RIGHT = {
-    ("POST", "/api/agents"): {},
-    ("POST", "/api/agents/{agent}/heartbeat"): {},
-    ("PATCH", "/api/agents/{agent}/metadata"): {"metadata": {"k": "v"}},
-    ("POST", "/api/agents/{agent}/policy"): {"policy": "open"},
-    ("PUT", "/api/agents/{agent}/policy"): {"policy": "open"},
-    ("POST", "/api/agents/{agent}/contacts"): {"contact_id": "c"},
-    ("POST", "/api/reservations"): {"agent": "ada", "path": "a"},
-    ("POST", "/api/reservations/{reservation}/renew"): {"agent": "ada"},
-    ("PATCH", "/api/project"): {"case_sensitive": True},
-}
-WRONG = {
-    TEXT: (1, 1.5, True, [], {}, ["x"]),
-    TEXTS: ("x", 1, True, {}, [1], [None], [["x"]]),
-    MAP: ("x", 1, [], ["x"], {"k": 1}, {"k": []}, {"k": {}}),
-    FLAG: ("true", 1, 0, [], {}, "", 1.0),
-    WHOLE: ("1", "", 1.5, 1.0, True, [], {}),
-}
+
+async def right_now(
+    server: Server, method: str, path: str, ids: dict[str, str]
+) -> dict[str, object]:
+    """The same, with the version that is there, where a replacement must name it."""
+    members = right(method, path, ids)
+    if method == "PUT" and "version" in MEMBERS[method, path]:
+        members["version"] = (await server.client.get(path.format(**ids))).json()["version"]
+    return members
 
 
 @pytest.fixture
 async def ids(server: Server) -> dict[str, str]:
-    ada = await server.register("Ada")
+    ada, _ = await server.register("Ada"), await server.register("Bea")
     held = await server.reserve("ada", "held")
-    return {"agent": ada["agent_id"], "reservation": held["id"]}
+    sent = await send(server, "ada", "bob")
+    entities = {kind: (await make(server, kind))["id"] for kind in KINDS}
+    return {
+        "agent": ada["agent_id"],
+        "token": ada["token"],
+        "reservation": held["id"],
+        "message": sent["message_id"],
+        "project": "default",
+        **entities,
+    }
 
 
-def test_every_member_of_every_body_is_in_the_table():
+def test_every_body_is_in_the_table():
     paths = {(row.method, row.path) for row in ROWS if row.members is not None}
     assert set(MEMBERS) == set(RIGHT) == paths
 
 
+async def test_every_member_of_every_body_is_in_the_table(
+    server: Server, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    """The shapes that bodies are read as are looked at on the way."""
+    shapes: list[set[str]] = []
+
+    def convert(members: object, shape: type) -> object:
+        shapes.append({field.name for field in attrs.fields(shape)})
+        return msgspec.convert(members, shape)
+
+    monkeypatch.setattr(bodies, "msgspec", SimpleNamespace(**vars(msgspec) | {"convert": convert}))
+    for (method, path), members in MEMBERS.items():
+        shapes.clear()
+        body = await right_now(server, method, path, ids)
+        shapes.clear()
+        await server.client.request(method, path.format(**ids), json=body)
+        known = {"sender" if name == "from" else name for name in members}
+        assert shapes[0] == known, (method, path)
+
+
 async def test_members_of_a_wrong_type_are_400_and_named(server: Server, ids: dict[str, str]):
     for (method, path), members in MEMBERS.items():
+        whole = await right_now(server, method, path, ids)
         for name, kind in members.items():
             for value in WRONG[kind]:
-                body = {**RIGHT[method, path], name: value}
+                body = {**whole, name: value}
                 response = await server.client.request(method, path.format(**ids), json=body)
                 assert response.status_code == 400, (method, path, name, value, response.text)
                 assert name in refused(response, 400, "invalid_request")["detail"]
@@ -94,26 +103,33 @@ async def test_members_of_a_wrong_type_are_400_and_named(server: Server, ids: di
 
 async def test_members_in_another_case_are_the_same_members(server: Server, ids: dict[str, str]):
     for (method, path), members in MEMBERS.items():
+        whole = await right_now(server, method, path, ids)
         for spell in (str.upper, str.title):
             for name, kind in members.items():
-                body = {spell(own): value for own, value in RIGHT[method, path].items()}
+                body = {spell(own): value for own, value in whole.items()}
                 body[spell(name)] = WRONG[kind][0]
                 response = await server.client.request(method, path.format(**ids), json=body)
+                assert response.status_code == 400, (method, path, name, response.text)
                 refused(response, 400, "invalid_request")
     response = await server.client.post("/api/agents", json={"Project": "p", "NAME": "Ada"})
     assert (response.json()["project"], response.json()["name"]) == ("p", "Ada")
+    response = await server.client.post("/api/messages", json={"From": "x", "TO": ["y"], "ID": "m"})
+    assert response.json()["message_id"] == "m"
+
+
+STRANGE = {"nobody_knows": {"a": [1, None]}, "": 0, "\u0130": 1, "__class__": "x"}
 
 
 async def test_unknown_members_are_ignored(server: Server, ids: dict[str, str]):
-    for (method, path), right in RIGHT.items():
-        body = {**right, "nobody_knows": {"a": [1, None]}, "": 0, "\u0130": 1, "__class__": "x"}
+    for method, path in RIGHT:
+        body = {**await right_now(server, method, path, ids), **STRANGE}
         response = await server.client.request(method, path.format(**ids), json=body)
         assert response.status_code in (200, 201), (method, path, response.text)
 
 
 async def test_null_members_are_members_that_are_not_there(server: Server, ids: dict[str, str]):
     for (method, path), members in MEMBERS.items():
-        body = dict.fromkeys(members, None) | RIGHT[method, path]
+        body = dict.fromkeys(members, None) | await right_now(server, method, path, ids)
         response = await server.client.request(method, path.format(**ids), json=body)
         assert response.status_code in (200, 201), (method, path, response.text)
 
@@ -160,17 +176,28 @@ async def test_hostile_json_is_400(server: Server):
     assert (await server.client.get("/api/agents")).json()["agents"] == []
 
 
+HUGE = "x" * 900_000
+HUGE_OF = {
+    **{TEXT: HUGE, TEXTS: [HUGE], MAP: {"k": HUGE}, EITHER: HUGE, TIME: HUGE},
+    **{STEPS: [{"action": HUGE}], COMMANDS: [{"method": HUGE}]},
+}
+
+
 async def test_huge_texts_are_400_or_kept_whole(server: Server, ids: dict[str, str]):
-    huge = "x" * 900_000
     for (method, path), members in MEMBERS.items():
+        whole = await right_now(server, method, path, ids)
         for name, kind in members.items():
-            value = {TEXT: huge, TEXTS: [huge], MAP: {"k": huge}}.get(kind)
+            value = HUGE_OF.get(kind)
             if value is None:
                 continue
-            body = {**RIGHT[method, path], name: value}
+            body = {**whole, name: value}
             response = await server.client.request(method, path.format(**ids), json=body)
-            assert response.status_code == 400, (method, path, name)
             assert len(response.content) < 5_000, (method, path, name)
+            if (method, path, name) in LONG:
+                kept = await server.client.get(f"/api/messages/{response.json()['message_id']}")
+                assert kept.json()["body"] == HUGE
+            else:
+                assert response.status_code == 400, (method, path, name)
 
 
 async def test_texts_come_back_as_they_were_sent(server: Server):
@@ -271,6 +298,7 @@ class Fuzz:
 
     def __init__(self, seed: int, ids: dict[str, str]) -> None:
         self.random = random.Random(seed)
+        self.places = ids
         self.ids = [
             *ids.values(),
             "ada",
@@ -296,9 +324,10 @@ class Fuzz:
     def body(self, path: str, method: str) -> bytes:
         draw = self.random
         names = [*MEMBERS.get((method, path), {"x": TEXT}), "NAME", "__proto__", ""]
-        right = RIGHT.get((method, path), {}) if draw.random() < 0.6 else {}
+        known = (method, path) in RIGHT and draw.random() < 0.6
+        whole = right(method, path, self.places) if known else {}
         drawn = {draw.choice(names): self.value() for _ in range(draw.randrange(4))}
-        content = json.dumps(right | drawn).encode()
+        content = json.dumps(whole | drawn).encode()
         if draw.random() < 0.15:
             at = draw.randrange(len(content))
             content = content[:at] + bytes([draw.randrange(256)]) + content[at + 1 :]
@@ -309,7 +338,7 @@ class Fuzz:
         row = draw.choice(ROWS)
         method = row.method if draw.random() < 0.9 else draw.choice(("GET", "PUT", "HEAD", "TRACE"))
         identifier = draw.choice(self.ids)
-        target = row.at(agent=identifier, reservation=identifier)
+        target = row.with_id(identifier)
         params = {
             draw.choice(("limit", "cursor", "project", "agent", "pattern", "exclusive")): str(
                 self.value()

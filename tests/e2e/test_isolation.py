@@ -1,6 +1,7 @@
 """Nothing of one project can be read, written or counted with what belongs to another."""
 
 import os
+import re
 from pathlib import Path
 
 import httpx
@@ -8,11 +9,13 @@ import pytest
 import trio
 
 from intermute import app
+from intermute.domain.entities.kinds import KINDS, Shape
 from intermute.domain.stamp import make_id
 from intermute.project.directory import project_tag
 
 from .answers import refused
 from .conftest import Server, running_server
+from .listening import all_that_a_socket_tells, listening, rejected, streaming
 from .routes import ROWS, Row, with_project
 from .tenants import Tenants, make_tenants, revoke
 
@@ -57,12 +60,64 @@ async def settle_beta(server: Server, tenants: Tenants) -> dict[str, str]:
         body = {"agent": holder, "path": pattern, "reason": CANARY}
         held = await client.post("/api/reservations", json=body, headers=headers)
         assert held.status_code == 201, held.text
-    return {"agent": agent_id, "reservation": held.json()["id"]}
+    message = {
+        "from": CANARY,
+        "to": [agent_id, CANARY],
+        "bcc": [f"{CANARY}-blind"],
+        **dict.fromkeys(("subject", "topic", "body", "thread_id", "importance"), CANARY),
+        "ack_required": True,
+    }
+    sent = await client.post("/api/messages", json=message, headers=headers)
+    assert sent.status_code == 200, sent.text
+    await settle_window(server, headers, registered.json(), message)
+    return await settle_entities(server, headers) | {
+        "agent": agent_id,
+        "reservation": held.json()["id"],
+        "message": sent.json()["message_id"],
+        "project": BETA,
+    }
+
+
+async def settle_window(
+    server: Server, headers: dict[str, str], agent: dict[str, str], message: dict[str, object]
+) -> None:
+    """A window of the agent, and a message that could not be typed into it."""
+    window = {
+        "window_uuid": CANARY,
+        "agent_id": agent["agent_id"],
+        "display_name": CANARY,
+        "tmux_target": CANARY,
+        "registration_token": agent["token"],
+    }
+    made = await server.client.post("/api/windows", json=window, headers=headers)
+    assert made.status_code == 200, made.text
+    on = {"live_transport": True}
+    assert (await server.client.patch("/api/project", json=on, headers=headers)).status_code == 200
+    poke = message | {"to": [agent["agent_id"]], "transport": "both"}
+    sent = await server.client.post("/api/messages", json=poke, headers=headers)
+    assert sent.json()["delivery"] == "deferred", sent.text
+
+
+async def settle_entities(server: Server, headers: dict[str, str]) -> dict[str, str]:
+    """The ids of one entity of each kind, with the canary wherever a text may be."""
+    ids = {}
+    for kind in KINDS.values():
+        texts = [f for f in kind.fields if f.shape in (Shape.LINE, Shape.TEXT, Shape.TEXTS)]
+        members = {f.name: CANARY for f in texts if not f.words and not f.refers_to}
+        path = f"/api/{kind.collection}"
+        made = await server.client.post(path, json=members, headers=headers)
+        assert made.status_code == 201, made.text
+        ids[kind.name] = made.json()["id"]
+    path = f"/api/cujs/{ids['cuj']}/link"
+    await server.client.post(path, json={"feature_id": CANARY}, headers=headers)
+    return ids
 
 
 async def send(
     server: Server, row: Row, path: str, members: object, headers: dict[str, str]
 ) -> httpx.Response:
+    if row.is_socket:
+        return await all_that_a_socket_tells(server, path, headers)
     return await server.client.request(row.method, path, json=members, headers=headers)
 
 
@@ -130,8 +185,8 @@ async def test_not_yours_is_told_as_not_there(
         for row in ROWS:
             if not row.has_id or row.named is not None:
                 continue
-            kind = "agt" if "{agent}" in row.path else "rsv"
-            theirs = beta["agent" if kind == "agt" else "reservation"]
+            theirs = beta[row.ids[-1]]
+            kind = theirs.split("_")[0]
             foreign = (
                 theirs,
                 make_id(kind, project_tag(BETA), absent),
@@ -176,14 +231,17 @@ async def test_the_canary_is_seen_by_nobody_else(
     )
     assert held.status_code == 201, "what beta holds is not in alpha's way"
     own = {"agent": mine.json()["agent_id"], "reservation": held.json()["id"]}
-    for ids in (own, beta, {"agent": CANARY, "reservation": CANARY}):
+    own |= {"message": "mine", "project": "alpha", **dict.fromkeys(KINDS, "mine")}
+    for ids in (own, beta, dict.fromkeys(own, CANARY)):
         for row in ROWS:
             path, identity = row.at(**ids), {"X-Agent-ID": ids["agent"]}
             headers = tenants.headers("a") | identity
             response = await send(locked, row, path, row.members, headers)
             shown = f"{response.headers} {response.text}"
             if ids["agent"] == CANARY:
+                # Whom it was asked for is said again, and that is all.
                 shown = response.text.replace(repr(CANARY), "")
+                shown = shown.replace(f'"agent":"{CANARY}"', "")
             assert CANARY not in shown, (row, shown)
     listed = await locked.client.get(
         "/api/agents", params={"capability": CANARY}, headers=tenants.headers("a")
@@ -197,7 +255,9 @@ async def test_what_is_asked_of_beta_with_alphas_key_changes_nothing(
     async def whole() -> list[str]:
         paths = [row.at(**beta) for row in ROWS if row.method == "GET" and row.needs_key]
         headers = tenants.headers("b")
-        return [(await locked.client.get(path, headers=headers)).text for path in paths]
+        texts = [(await locked.client.get(path, headers=headers)).text for path in paths]
+        # How old something is, is all that may differ.
+        return [re.sub(r'"age_seconds":\d+', "", text) for text in texts]
 
     before = await whole()
     for row in ROWS:
@@ -239,6 +299,41 @@ async def test_an_agents_token_is_worth_nothing_in_another_project(
             refused(response, 403, "agent_identity_mismatch")
             answers.add(response.text)
         assert len(answers) == 1, row
+
+
+async def test_feeds_are_told_apart_by_key_id_and_cursor(
+    locked: Server, tenants: Tenants, beta: dict[str, str]
+):
+    """Every kind of feed, with another project's agent and with cursors of another project."""
+    mine = tenants.headers("a")
+    path = f"/ws/agents/{beta['agent']}"
+    status, members = await rejected(locked, path, headers=mine)
+    assert (status, members["error"]) == (404, "agent_not_found")
+    for accept in ("application/json", "text/event-stream"):
+        response = await locked.client.get(
+            "/api/events", params={"agent": beta["agent"]}, headers=mine | {"Accept": accept}
+        )
+        refused(response, 404, "agent_not_found")
+    await locked.client.post("/api/agents", json={"name": "Ada"}, headers=mine)
+    cursor = (await locked.client.get("/api/events", headers=tenants.headers("b"))).json()["cursor"]
+    assert cursor > 1
+    for accept in ("application/json", "text/event-stream"):
+        response = await locked.client.get(
+            "/api/events", params={"since_cursor": cursor}, headers=mine | {"Accept": accept}
+        )
+        assert CANARY not in str(refused(response, 410, "cursor_gone"))
+    assert (await rejected(locked, "/ws/events", headers=mine, since_cursor=cursor))[0] == 410
+    async with (
+        listening(locked, headers=mine, since_cursor=0) as socket,
+        listening(locked, CANARY, headers=mine, since_cursor=0) as agents,
+        streaming(locked, headers=mine, since_cursor=0) as stream,
+    ):
+        shout = {"from": CANARY, "to": [CANARY], "body": CANARY}
+        await locked.client.post("/api/messages", json=shout, headers=tenants.headers("b"))
+        await locked.client.post("/api/agents", json={"name": "Bob"}, headers=mine)
+        for found in (await socket.events(2), await agents.events(2)):
+            assert [frame["data"]["name"] for frame in found] == ["Ada", "Bob"]
+        assert [(await anext(stream)).data["data"]["name"] for _ in range(2)] == ["Ada", "Bob"]
 
 
 def open_files() -> set[str]:

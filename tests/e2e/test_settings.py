@@ -6,14 +6,15 @@ from .answers import place, refused
 from .conftest import Server, ShiftedClock, running_server
 
 URL = "/api/project"
+LIVE = {"live_transport": False, "live_transport_set_by": "server"}
 
 
 async def test_a_project_is_case_sensitive_by_default(server: Server):
     response = await server.client.get(URL)
     assert response.status_code == 200
-    assert response.json() == {"project": "default", "case_sensitive": True}
+    assert response.json() == {"project": "default", "case_sensitive": True, **LIVE}
     response = await server.client.get(URL, params={"project": " a/b "})
-    assert response.json() == {"project": "a/b", "case_sensitive": True}
+    assert response.json() == {"project": "a/b", "case_sensitive": True, **LIVE}
     assert list(server.settings.data.glob("*.sqlite3")) == []
 
 
@@ -23,7 +24,7 @@ async def test_a_setting_is_changed(server: Server, named_in: str):
     params = {"project": "p"} if named_in == "query" else None
     response = await server.client.patch(URL, json=members, params=params)
     assert response.status_code == 200
-    assert response.json() == {"project": "p", "case_sensitive": False}
+    assert response.json() == {"project": "p", "case_sensitive": False, **LIVE}
     assert place(response)[0] == 1
     seen = await server.client.get(URL, params={"project": "p"})
     assert seen.json() == response.json()
@@ -79,7 +80,7 @@ async def test_names_that_are_no_projects_are_400(server: Server):
 async def test_two_spellings_of_a_name_are_one_project(server: Server):
     await server.client.patch(URL, json={"project": "Cafe\u0301", "case_sensitive": False})
     seen = await server.client.get(URL, params={"project": " Caf\u00e9 "})
-    assert seen.json() == {"project": "Caf\u00e9", "case_sensitive": False}
+    assert seen.json() == {"project": "Caf\u00e9", "case_sensitive": False, **LIVE}
     other = await server.client.get(URL, params={"project": "caf\u00e9"})
     assert other.json()["case_sensitive"] is True
 

@@ -2,15 +2,23 @@
 
 import json
 import math
+import random
+import select
+import socket
+import threading
 from itertools import combinations
 
 import pytest
 
 from bench import load, path_race
-from bench.__main__ import BENCHMARKS, main, run
+from bench.__main__ import BENCHMARKS, GROUPS, benchmarks_of, main, run
 from bench.history import pattern, write_project
 from bench.path_race import Answer, check_log, check_round
-from bench.report import Bound, Figure, Scale
+from bench.push_load import number_of, subject
+from bench.report import Bound, Figure, Result, Scale, summary
+from bench.resuming import Logged, Subscriber, check
+from bench.texts import texts
+from bench.websocket import Closed, WebSocket, text_frame
 from intermute.globs import overlap, parse
 from intermute.storage.files import file_name
 
@@ -37,6 +45,34 @@ def test_a_profile_is_shown_when_asked_for():
     shown = []
     run(["actor"], Scale.TINY, profile=True, show=shown.append)
     assert "under the profiler" in shown[-1]
+
+
+def test_a_group_is_its_benchmarks_each_once():
+    assert benchmarks_of(["resume", "messages"]) == [
+        "resume",
+        "send",
+        "inbox",
+        "pipeline",
+        "push",
+        "fanout",
+    ]
+    assert benchmarks_of([]) == list(BENCHMARKS)
+    assert all(name in BENCHMARKS for group in GROUPS.values() for name in group)
+
+
+def test_the_summary_shows_what_had_a_target():
+    figures = (
+        Figure("rate", 9, "", target=10),
+        Figure("time", 3, "s", target=4, bound=Bound.AT_MOST),
+        Figure("size", 1, ""),
+    )
+    shown = summary({"one": Result(figures, {}, warnings=("noisy",)).members()})
+    assert [line.split() for line in shown[1:3]] == [
+        ["one:", "rate", "9", "at", "least", "10", "MISSED"],
+        ["one:", "time", "3", "s", "at", "most", "4", "reached"],
+    ]
+    assert "one" in shown[3]
+    assert len(shown) == 4
 
 
 def test_an_unknown_benchmark_is_refused(capsys):
@@ -114,3 +150,144 @@ def test_a_log_with_a_grant_too_few_is_found(tmp_path):
     path = tmp_path / "data" / file_name(path_race.PROJECT)
     assert check_log(path, rounds=3) == []
     assert any("3 grants for 4 rounds" in text for text in check_log(path, rounds=4))
+
+
+# -- The light WebSocket --------------------------------------------------------------------------
+
+UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+
+
+@pytest.fixture
+def peer():
+    """A socket on this machine that says whatever a test wants a server to have said."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    taken = []
+
+    def open_socket(said):
+        def serve():
+            made, _ = listener.accept()
+            taken.append(made)
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += made.recv(4096)
+            made.sendall(said)
+
+        server = threading.Thread(target=serve)
+        server.start()
+        try:
+            found = WebSocket(listener.getsockname()[1], "/ws")
+        finally:
+            server.join()
+        taken.append(found)
+        return found, taken[0]
+
+    yield open_socket
+    for made in (*taken, listener):
+        made.close()
+
+
+def hear(found, count):
+    """So many texts, waiting until they are there."""
+    heard = found.receive()
+    while len(heard) < count:
+        assert select.select([found], [], [], 10)[0], "nothing came"
+        heard += found.receive()
+    return heard
+
+
+def served(payload, kind=0x81):
+    size = len(payload)
+    if size < 126:
+        return bytes((kind, size)) + payload
+    if size < 65_536:
+        return bytes((kind, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((kind, 127)) + size.to_bytes(8, "big") + payload
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536])
+def test_frames_of_all_lengths_are_read_in_pieces_and_at_once(peer, size):
+    payload = b"x" * size
+    data = served(payload) + served(b"after")
+    found, sent = peer(UPGRADED)
+    for end in (1, len(served(payload)) - 1, len(served(payload)) + 1, len(data)):
+        sent.sendall(data[:end])
+        whole = (end > len(served(payload)) - 1) + (end == len(data))
+        heard = hear(found, whole)
+        sent.sendall(data[end:])
+        heard += hear(found, 2 - whole)
+        assert heard == [payload, b"after"]
+
+
+def test_what_comes_with_the_handshake_is_not_lost(peer):
+    found, _ = peer(UPGRADED + served(b"early"))
+    assert hear(found, 1) == [b"early"]
+
+
+def test_a_ping_is_answered_and_a_close_is_told(peer):
+    found, sent = peer(UPGRADED)
+    sent.sendall(served(b"p", 0x89) + served(b"then"))
+    assert hear(found, 1) == [b"then"]
+    pong = sent.recv(100)
+    assert pong[0] == 0x8A
+    assert bytes(one ^ key for one, key in zip(pong[6:], pong[2:6], strict=False)) == b"p"
+    sent.sendall(served((1013).to_bytes(2, "big") + b"later", 0x88))
+    with pytest.raises(Closed) as closed:
+        hear(found, 1)
+    assert (closed.value.code, closed.value.reason) == (1013, "later")
+
+
+@pytest.mark.parametrize("size", [0, 5, 126, 70_000])
+def test_a_frame_unmasks_to_what_was_sent(size):
+    payload = bytes(number % 251 for number in range(size))
+    frame = text_frame(payload)
+    key, masked = frame[len(frame) - size - 4 : len(frame) - size], frame[len(frame) - size :]
+    assert bytes(one ^ key[at % 4] for at, one in enumerate(masked)) == payload
+
+
+# -- Messages: their texts and numbers, and the judge of feeds ------------------------------------
+
+
+def test_texts_are_of_one_length_and_the_same_for_the_same_seed():
+    found = list(texts(20, 200, seed=4))
+    assert {len(text) for text in found} == {200}
+    assert len(set(found)) == 20
+    assert found == list(texts(20, 200, seed=4))
+    assert "".join(found).isascii()
+
+
+def test_a_frame_says_which_message_it_carries():
+    frame = b'{"type":"message.created","data":{"subject":"%b"}}' % subject(123).encode()
+    assert number_of(frame) == 123
+    assert number_of(b'{"type":"agent.registered"}') is None
+
+
+LOG = [
+    Logged(1, "message.created", "m1", frozenset({"a"})),
+    Logged(2, "reservation.created", "r1", None),
+    Logged(3, "message.created", "m2", frozenset({"b"})),
+]
+
+
+def subscriber(agent_id, *cursors):
+    made = Subscriber("one", agent_id, random.Random(1))
+    made.seen = [(each.cursor, each.type, each.entity_id) for each in LOG if each.cursor in cursors]
+    return made
+
+
+def test_feeds_without_gap_or_duplicate_have_nothing_against_them():
+    everybody = [subscriber(None, 1, 2, 3), subscriber("a", 1, 2), subscriber("c", 2)]
+    assert check(everybody, LOG) == []
+
+
+def test_bad_feeds_are_found():
+    assert any("never saw (2," in text for text in check([subscriber("a", 1)], LOG))
+    assert any(
+        "should not have seen (3," in text for text in check([subscriber("a", 1, 2, 3)], LOG)
+    )
+    twice = subscriber("a", 1, 2)
+    twice.seen.append(twice.seen[-1])
+    assert any("cursor 2 came after 2" in text for text in check([twice], LOG))
+    backwards = subscriber("a", 1, 2)
+    backwards.seen.reverse()
+    assert any("cursor 1 came after 2" in text for text in check([backwards], LOG))
+    assert any("gap between cursors 1 and 3" in text for text in check([], [LOG[0], LOG[2]]))

@@ -157,7 +157,9 @@ def options_of(command: click.Command) -> dict[str, click.Option]:
     return {option.opts[0]: option for option in command.params if isinstance(option, click.Option)}
 
 
-@pytest.mark.parametrize("command", [cli.serve, cli.init], ids=["serve", "init"])
+@pytest.mark.parametrize(
+    "command", [cli.serve, cli.init, cli.inbox], ids=["serve", "init", "inbox"]
+)
 def test_operations_describes_every_option(command: click.Command):
     described: dict[str, set[str]] = {}
     for cells in rows("docs/operations.md"):
@@ -171,7 +173,7 @@ def test_operations_describes_every_option(command: click.Command):
 
 
 def test_operations_describes_no_option_that_is_not_there():
-    there = {**options_of(cli.serve), **options_of(cli.init)}
+    there = {**options_of(cli.serve), **options_of(cli.init), **options_of(cli.inbox)}
     for cells in rows("docs/operations.md"):
         if cells[0].startswith("`--"):
             assert cells[0].strip("`") in there, cells[0]

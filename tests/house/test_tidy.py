@@ -51,6 +51,7 @@ BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc
 BROAD_EXCEPT_ALLOWED = {
     "actors/supervision.py",
     "intermute/project/actor.py",
+    "intermute/web/rpc.py",
     "intermute/web/server.py",
 }
 PURE = ("intermute/domain", "intermute/globs", "intermute/wire")

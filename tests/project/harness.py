@@ -225,7 +225,7 @@ def refused(answer: Any) -> str:
 # -- What a file holds
 
 # Left out: what is no history (presence, credentials, requests) and what is about the file itself.
-_LEFT_OUT = {"presence", "credentials", "requests", "migrations", "events", "meta"}
+_LEFT_OUT = {"presence", "credentials", "pane_tokens", "requests", "migrations", "events", "meta"}
 
 
 def quick_folder() -> "tempfile.TemporaryDirectory[str]":
@@ -265,13 +265,14 @@ def tables(path: Path) -> dict[str, list[tuple[Any, ...]]]:
         names = [
             name
             for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
-            if name not in _LEFT_OUT and not name.startswith("sqlite_")
+            if name not in _LEFT_OUT and not name.startswith(("sqlite_", "message_words"))
         ]
         found = {
             name: sorted(connection.execute(f'SELECT * FROM "{name}"'), key=repr) for name in names
         }
-        setting = connection.execute("SELECT * FROM meta WHERE name = 'case_sensitive'")
-        found["meta"] = list(setting)
+        names_of_settings = "('case_sensitive', 'live_transport')"
+        settings = connection.execute(f"SELECT * FROM meta WHERE name IN {names_of_settings}")
+        found["meta"] = list(settings)
     return found
 
 
@@ -301,7 +302,8 @@ def facts(state: State) -> dict[str, Any]:
     """What is history of a state: no presence, no tokens, no clocks."""
 
     def agent(found: Agent) -> dict[str, Any]:
-        left_out = ("last_seen_us", "last_seen_mono_us", "focus_state", "token_hash", "token_bound")
+        left_out = ("last_seen_us", "last_seen_mono_us", "token_hash", "token_bound")
+        left_out += ("focus_state", "focus_at_us", "focus_mono_us")
         members = attrs.asdict(found)
         members["contacts"] = list(found.contacts)
         return {name: value for name, value in members.items() if name not in left_out}
@@ -316,7 +318,14 @@ def facts(state: State) -> dict[str, Any]:
     return {
         "cursor": state.cursor,
         "case_sensitive": state.case_sensitive,
+        "live_transport": state.live_transport,
         "sessions": dict(state.sessions),
+        "windows": {
+            key: attrs.evolve(window, pane_hash=b"")
+            for key, window in state.windows.by_uuid.items()
+        },
+        "pokes": dict(state.pokes),
+        "entities_len": state.entities_len,
         "agents": {key: agent(value) for key, value in state.agents.items()},
         "holdings": {key: reservation(value) for key, value in holdings.by_id.items()},
         "by_agent": {key: list(value) for key, value in holdings.by_agent.items()},
@@ -329,6 +338,9 @@ def assert_consistent(path: Path, scratch: Path, live: State | None = None) -> N
     """The file is whole, its tables are what its log says, and so is the live state."""
     with opened(path) as connection:
         assert connection.execute("PRAGMA integrity_check").get == "ok"
+        # How the words lie in their index is chance; that they are those of the messages is not.
+        check = "INSERT INTO message_words (message_words, rank) VALUES ('integrity-check', 1)"
+        connection.execute(check)
     log = log_of(path)
     assert [event.cursor for event in log] == list(range(1, len(log) + 1)), "no gaps"
     stamps = [event.at_us for event in log]

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from intermute.domain import commands
 from intermute.domain.commands import Caller, RegisterAgent
 from intermute.domain.decision import Accepted
+from intermute.domain.entities.kinds import KINDS
+from intermute.domain.events import MessageCreated
 from intermute.project.messages import Ask, Told
 
 from ..project.harness import (
@@ -38,6 +40,23 @@ maps = st.dictionaries(texts, texts, max_size=3)
 changes = st.dictionaries(texts, st.none() | texts, min_size=1, max_size=3)
 policies = st.sampled_from(("open", "auto", "contacts_only", "block_all"))
 patterns = st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=2)
+kinds = st.sampled_from(tuple(KINDS))
+entity_ids = st.sampled_from(("", "e1", "e2"))
+entity_fields = st.fixed_dictionaries(
+    {},
+    optional={
+        "title": texts,
+        "agent": entity_ids,
+        "status": st.sampled_from(("done", "validated", "idle")),
+        "spec_id": entity_ids,
+        "score": st.floats(-9, 9),
+        "priority": st.sampled_from(("high", "low")),
+        "acceptance_criteria": st.lists(texts, max_size=2),
+    },
+)
+marks = st.sampled_from(("read", "ack"))
+people = st.lists(places, max_size=3)
+names = st.sampled_from(("", "m1", "m2", "m3"))
 steps = st.one_of(
     st.tuples(st.just("register"), places, st.none() | maps, st.none() | st.tuples(texts)),
     st.tuples(st.just("return"), places),
@@ -52,6 +71,17 @@ steps = st.one_of(
     st.tuples(st.just("release"), places),
     st.tuples(st.just("check"), patterns),
     st.tuples(st.just("case"), st.booleans()),
+    st.tuples(st.just("send"), places, people, people, people, st.none() | names, names, texts),
+    st.tuples(st.just("broadcast"), places, st.booleans()),
+    st.tuples(st.just("mark"), places, names, marks),
+    st.tuples(st.just("marks"), places, st.lists(names, min_size=1), marks),
+    st.tuples(st.just("create"), kinds, entity_ids, entity_fields),
+    st.tuples(st.just("replace"), kinds, entity_ids, entity_fields, st.integers(1, 3)),
+    st.tuples(st.just("update"), kinds, entity_ids, entity_fields),
+    st.tuples(st.just("delete"), kinds, entity_ids),
+    st.tuples(st.just("assign"), entity_ids, entity_ids, st.booleans()),
+    st.tuples(st.just("link"), entity_ids, entity_ids),
+    st.tuples(st.just("link cuj"), entity_ids, texts, st.booleans()),
     st.tuples(
         st.just("later"),
         st.sampled_from((1, 59, 60, 301)),
@@ -60,6 +90,11 @@ steps = st.one_of(
     st.tuples(st.just("restart"), st.sampled_from((0, 30, 400))),
 )
 lives = st.lists(steps, min_size=5, max_size=40)
+
+
+def own(kind, given):
+    """What of the fields the kind has."""
+    return {name: held for name, held in given.items() if KINDS[kind].field(name)}
 
 
 class Life:
@@ -97,8 +132,50 @@ class Life:
             "release": lambda p: release(*self.held(p)),
             "check": lambda wanted: check(*wanted),
             "case": commands.ConfigureProject,
+            "create": lambda k, i, given: commands.CreateEntity(k, i, fields=own(k, given)),
+            "replace": lambda k, i, given, version: commands.ReplaceEntity(
+                k, i, fields=own(k, given), version=version
+            ),
+            "update": lambda k, i, given: commands.UpdateEntity(k, i, fields=own(k, given)),
+            "delete": commands.DeleteEntity,
+            "assign": lambda i, agent, reassign: commands.AssignTask(
+                "task", i, assignee=agent, reassign=reassign
+            ),
+            "link": lambda i, spec: commands.LinkInsight("insight", i, spec_id=spec),
+            "link cuj": lambda i, feature, on: (commands.LinkCuj if on else commands.UnlinkCuj)(
+                "cuj", i, feature_id=feature
+            ),
+            "send": self.send,
+            "broadcast": lambda p, stale: commands.Broadcast(
+                self.agent(p), "topic", "body", include_stale=stale
+            ),
+            "mark": lambda p, name, mark: commands.MarkMessage(
+                self.message(name), self.agent(p), mark
+            ),
+            "marks": lambda p, some, mark: commands.MarkMessages(
+                self.agent(p), tuple(map(self.message, some)), mark
+            ),
         }
         return make[kind](*rest)
+
+    def send(self, place, to, cc, bcc, message_id, thread_id, text):
+        return commands.SendMessage(
+            sender=self.agent(place),
+            to=tuple(map(self.agent, to)),
+            cc=tuple(map(self.agent, cc)),
+            bcc=tuple(map(self.agent, bcc)),
+            thread_id=thread_id,
+            subject=text[:1],
+            topic=text[1:2],
+            body=text * 150,
+            ack_required=len(text) % 2 == 1,
+            message_id=message_id or None,
+        )
+
+    def message(self, name):
+        """The message of that name; without one, the last of all."""
+        sent = [data for data in self.acknowledged if isinstance(data, MessageCreated)]
+        return name or (sent[-1].message_id if sent else "-")
 
     def register(self, place, metadata, capabilities, *, token=False):
         who = Caller(self.agent(place), b"t" * 32) if token else Caller()

@@ -1,5 +1,6 @@
 import errno
 import os
+import resource
 import socket
 import stat
 
@@ -209,3 +210,29 @@ async def test_there_must_be_room_for_each_listener():
             app, opened, shutdown=trio.sleep_forever, limits=ServerLimits(connections_max=1)
         )
     close_all(opened)
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "connections"),
+    [(1_024, 512), (4_096, 2_048), (8_192, 6_144), (12_288, 10_240), (1_000_000, 10_240)],
+)
+def test_connections_leave_descriptors_for_files(descriptors, connections):
+    assert listeners.connections_within(descriptors) == connections
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((1_024, 1_048_576), 12_288),
+        ((1_024, 4_096), 4_096),
+        ((50_000, 50_000), 50_000),
+        ((1_024, resource.RLIM_INFINITY), 12_288),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), 12_288),
+    ],
+)
+def test_the_limit_of_descriptors_is_raised_as_far_as_there_is_use(monkeypatch, before, after):
+    held = list(before)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: tuple(held))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: held.__setitem__(0, limits[0]))
+    assert listeners.raise_descriptor_limit() == after
+    assert held[0] in (after, resource.RLIM_INFINITY)

@@ -21,7 +21,7 @@ from intermute.web.server import (
     open_unix_listener,
     serve,
 )
-from intermute.web.websocket import use_bounded_websockets
+from intermute.web.websocket import use_inline_websockets
 from intermute.wire.strict_json import BadJson, decode, encode
 
 BODY_LEN_MAX = 64 * 1024
@@ -42,7 +42,7 @@ class Probe:
 
 def make_app(probe: Probe) -> QuartTrio:
     app = QuartTrio("traps")
-    use_bounded_websockets(app)
+    use_inline_websockets(app)
 
     @app.post("/echo")
     async def echo():

@@ -1,14 +1,12 @@
+"""WebSockets as the app's handlers have them: nothing is taken before they receive it."""
+
 import pytest
 import trio
 from quart import websocket
 from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioWebsocket
 
-from intermute.web.websocket import (
-    INBOUND_LEN_MAX,
-    BoundedWebsocketConnection,
-    use_bounded_websockets,
-)
+from intermute.web.websocket import InlineWebsocket, Socket, use_inline_websockets
 
 SCOPE = {
     "type": "websocket",
@@ -23,14 +21,14 @@ SCOPE = {
     "client": ("127.0.0.1", 1),
     "server": ("127.0.0.1", 2),
     "subprotocols": [],
-    "extensions": {},
+    "extensions": {"websocket.http.response": {}},
     "state": {},
 }
 
 
 def make_app(handler) -> QuartTrio:
     app = QuartTrio("sockets")
-    use_bounded_websockets(app)
+    use_inline_websockets(app)
     app.websocket("/ws")(handler)
     return app
 
@@ -58,16 +56,57 @@ async def drive(app, messages) -> tuple[list[dict], int]:
     return sent, taken
 
 
-async def test_no_more_than_the_bound_is_taken_from_the_server():
+CONNECT = {"type": "websocket.connect"}
+
+
+async def test_nothing_is_taken_from_the_server_before_the_handler_receives():
     async def deaf() -> None:
         await websocket.accept()
         await trio.sleep_forever()
 
     message = {"type": "websocket.receive", "text": "x", "bytes": None}
-    connect = {"type": "websocket.connect"}
-    _, taken = await drive(make_app(deaf), [connect, *[message] * 100])
-    # The one beyond the bound is in the hands of the task that waits for room.
-    assert taken == 1 + INBOUND_LEN_MAX + 1
+    _, taken = await drive(make_app(deaf), [CONNECT, *[message] * 100])
+    assert taken == 0
+
+
+async def test_a_socket_without_our_server_does_as_asgi_says():
+    async def talk() -> None:
+        socket = Socket(websocket._get_current_object())
+        await websocket.accept()
+        assert await socket.receive() == ["é".encode()]
+        await socket.send([b"one", "zwei é".encode()])
+        await socket.close(4000, "why")
+
+    message = {"type": "websocket.receive", "text": "é", "bytes": None}
+    sent, _ = await drive(make_app(talk), [CONNECT, message])
+    assert [each.get("text") for each in sent[1:3]] == ["one", "zwei é"]
+    assert sent[3:] == [{"type": "websocket.close", "code": 4000, "reason": "why"}]
+
+
+async def test_a_bug_after_the_handshake_closes_with_1011():
+    async def broken() -> None:
+        await websocket.accept()
+        raise KeyError("bug")
+
+    app = make_app(broken)
+    app.register_error_handler(Exception, _answer)
+    sent, _ = await drive(app, [CONNECT])
+    assert [each["type"] for each in sent] == ["websocket.accept", "websocket.close"]
+    assert sent[1]["code"] == 1011
+
+
+async def _answer(error: Exception) -> tuple[str, int]:
+    return "a bug", 500
+
+
+async def test_an_error_before_the_handshake_is_answered_as_one():
+    async def broken() -> None:
+        raise KeyError("bug")
+
+    app = make_app(broken)
+    app.register_error_handler(Exception, _answer)
+    sent, _ = await drive(app, [CONNECT])
+    assert [each.get("status", each.get("body")) for each in sent] == [500, b"a bug"]
 
 
 async def test_text_and_binary_arrive_as_they_are_empty_ones_too():
@@ -98,11 +137,11 @@ async def test_disconnecting_cancels_the_handler():
 
 def test_the_app_uses_the_bounded_connection():
     app = QuartTrio("sockets")
-    use_bounded_websockets(app)
-    assert app.asgi_websocket_class is BoundedWebsocketConnection
+    use_inline_websockets(app)
+    assert app.asgi_websocket_class is InlineWebsocket
 
 
 def test_a_library_that_queues_elsewhere_is_refused(monkeypatch):
     monkeypatch.setattr(TrioWebsocket, "buffer_class", object, raising=False)
     with pytest.raises(RuntimeError, match="not bounded"):
-        use_bounded_websockets(QuartTrio("sockets"))
+        use_inline_websockets(QuartTrio("sockets"))

@@ -45,6 +45,12 @@ def test_an_optional_body_that_is_there_is_read():
         read_members(b"{", optional=True)
 
 
+def test_nulls_are_read_when_they_are_asked_for():
+    body = b'{"a": null, "b": {"c": null}, "d": 1}'
+    assert read_members(body) == {"b": {"c": None}, "d": 1}
+    assert read_members(body, nulls=True) == {"a": None, "b": {"c": None}, "d": 1}
+
+
 def test_nesting_has_a_bound():
     assert read_members(b'{"a":' + b"[" * 30 + b"]" * 30 + b"}")
     with pytest.raises(BadRequest):

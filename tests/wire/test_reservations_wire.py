@@ -281,18 +281,26 @@ def test_any_other_refusal_adds_what_it_holds():
 
 def test_every_refusal_has_a_status_of_the_client():
     assert set(problems.STATUSES) == set(Code)
-    for status, title in problems.STATUSES.values():
-        assert 400 <= status < 500
+    for code, (status, title) in problems.STATUSES.items():
+        # That another agent is out of reach is nobody's mistake, and asking again may help.
+        out_of_reach = code in (Code.RECIPIENT_BUSY, Code.DELIVERY_FAILED)
+        assert status == 503 if out_of_reach else 400 <= status < 500
         assert title
 
 
 def test_settings():
     wanted = settings.read_settings({"project": "house", "case_sensitive": False})
     assert settings.configure(wanted) == ConfigureProject(False)
-    assert settings.project(ProjectView("house", True)) == {
-        "project": "house",
-        "case_sensitive": True,
-    }
+    for own, server, shown in ((None, True, True), (False, True, False), (True, False, True)):
+        assert settings.project(ProjectView("house", True, own), live_default=server) == {
+            "project": "house",
+            "case_sensitive": True,
+            "live_transport": shown,
+            "live_transport_set_by": "server" if own is None else "project",
+        }
+    for member, word in ((True, "on"), (False, "off"), (None, "default")):
+        wanted = settings.read_settings({"Live_Transport": member})
+        assert settings.configure(wanted) == ConfigureProject(None, word)
     with pytest.raises(BadRequest, match="case_sensitive"):
         settings.configure(settings.read_settings({}))
     with pytest.raises(BadRequest):

@@ -18,6 +18,29 @@ from intermute.domain.commands.base import (
     Caller,
     Command,
 )
+from intermute.domain.commands.entities import (
+    AssignTask,
+    CreateEntity,
+    DeleteEntity,
+    EntityCommand,
+    LinkCuj,
+    LinkInsight,
+    ReplaceEntity,
+    UnlinkCuj,
+    UpdateEntity,
+)
+from intermute.domain.commands.messages import (
+    Broadcast,
+    MarkMessage,
+    MarkMessages,
+    SendMessage,
+)
+from intermute.domain.commands.pokes import (
+    PokeOutcome,
+    ResumePokes,
+    SettlePokes,
+    SurfacePoke,
+)
 from intermute.domain.commands.reservations import (
     CheckPaths,
     ExpireLeases,
@@ -29,23 +52,46 @@ from intermute.domain.commands.reservations import (
 from intermute.domain.commands.settings import (
     ConfigureProject,
 )
+from intermute.domain.commands.windows import (
+    ExpireWindow,
+    RegisterWindow,
+)
 
 __all__ = [
     "AddContact",
     "AgentCommand",
+    "AssignTask",
+    "Broadcast",
     "Caller",
     "CheckPaths",
     "Command",
     "ConfigureProject",
+    "CreateEntity",
+    "DeleteEntity",
+    "EntityCommand",
     "ExpireLeases",
+    "ExpireWindow",
     "Heartbeat",
+    "LinkCuj",
+    "LinkInsight",
+    "MarkMessage",
+    "MarkMessages",
     "MergeMetadata",
+    "PokeOutcome",
     "RegisterAgent",
+    "RegisterWindow",
     "ReleaseReservation",
     "RemoveContact",
     "RenewReservation",
+    "ReplaceEntity",
     "ReservePaths",
     "ResumeLeases",
+    "ResumePokes",
     "RetireAgent",
+    "SendMessage",
     "SetPolicy",
+    "SettlePokes",
+    "SurfacePoke",
+    "UnlinkCuj",
+    "UpdateEntity",
 ]

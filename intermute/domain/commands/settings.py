@@ -9,8 +9,12 @@ from intermute.domain.values import value
 
 @value
 class ConfigureProject(Command):
-    """Change a setting of the project; None keeps it."""
+    """Change settings of the project; None keeps one.
+
+    `live_transport` is `on`, `off`, or `default` for the server's rule.
+    """
 
     kind: ClassVar[str] = "configure_project"
     answer: ClassVar[type] = views.ProjectView
     case_sensitive: bool | None = None
+    live_transport: str | None = None

@@ -18,8 +18,16 @@ from intermute.domain.events.base import (
     Event,
     EventData,
 )
+from intermute.domain.events.entities import (
+    ENTITY_EVENTS,
+    EntityCreated,
+    EntityEvent,
+    EntityKept,
+    EntityRemoved,
+)
 from intermute.domain.events.marks import (
     Mark,
+    PaneTokenSet,
     Seen,
     TokenBound,
     TokenSet,
@@ -33,6 +41,12 @@ from intermute.domain.events.messages import (
     MessageRead,
     MessageUpdated,
 )
+from intermute.domain.events.pokes import (
+    PeerWindowPoke,
+    PeerWindowPokeSettled,
+    PokeEvent,
+    PokeSurfaced,
+)
 from intermute.domain.events.reservations import (
     ReservationCreated,
     ReservationEvent,
@@ -43,8 +57,14 @@ from intermute.domain.events.reservations import (
 from intermute.domain.events.settings import (
     ProjectConfigured,
 )
+from intermute.domain.events.windows import (
+    WindowEvent,
+    WindowExpired,
+    WindowRegistered,
+)
 
 __all__ = [
+    "ENTITY_EVENTS",
     "EVENT_SCHEMA_VERSION",
     "EVENT_TYPES",
     "AgentEvent",
@@ -55,6 +75,10 @@ __all__ = [
     "AgentRetired",
     "ContactAdded",
     "ContactRemoved",
+    "EntityCreated",
+    "EntityEvent",
+    "EntityKept",
+    "EntityRemoved",
     "Event",
     "EventData",
     "Mark",
@@ -65,6 +89,11 @@ __all__ = [
     "MessageMarked",
     "MessageRead",
     "MessageUpdated",
+    "PaneTokenSet",
+    "PeerWindowPoke",
+    "PeerWindowPokeSettled",
+    "PokeEvent",
+    "PokeSurfaced",
     "ProjectConfigured",
     "ReservationCreated",
     "ReservationEvent",
@@ -74,6 +103,9 @@ __all__ = [
     "Seen",
     "TokenBound",
     "TokenSet",
+    "WindowEvent",
+    "WindowExpired",
+    "WindowRegistered",
 ]
 
 EVENT_SCHEMA_VERSION = 1
@@ -93,9 +125,15 @@ EVENT_TYPES: dict[str, type[EventData]] = {
         ReservationReleased,
         ReservationExpired,
         ProjectConfigured,
+        WindowRegistered,
+        WindowExpired,
+        PeerWindowPoke,
+        PeerWindowPokeSettled,
+        PokeSurfaced,
         MessageCreated,
         MessageUpdated,
         MessageRead,
         MessageAcked,
     )
 }
+EVENT_TYPES |= {cls.type: cls for cls in ENTITY_EVENTS}

@@ -35,3 +35,12 @@ class TokenBound(Mark):
     """The agent has shown that it keeps its token, so from now on it must present it."""
 
     agent_id: str
+
+
+@value
+class PaneTokenSet(Mark):
+    """A window's pane proves itself by the token with this SHA-256; any earlier one has ended."""
+
+    window_id: str
+    window_uuid: str
+    token_hash: bytes

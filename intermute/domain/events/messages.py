@@ -51,13 +51,23 @@ class MessageUpdated(MessageContent):
 
     type: ClassVar[str] = "message.updated"
     created_cursor: int = 0
+    created_at_us: int = 0
 
 
 @value
 class MessageMarked(MessageEvent):
-    """A recipient made a mark on a message, the first of its kind."""
+    """A recipient made a mark on a message, the first of its kind.
+
+    `blind`: it stands in `bcc`, so nobody but itself and the sender may learn who it was.
+    """
 
     agent_id: str
+    sender: str = ""
+    blind: bool = False
+
+    @property
+    def audience(self) -> tuple[str, ...] | None:
+        return (self.agent_id, self.sender) if self.blind else None
 
 
 @value

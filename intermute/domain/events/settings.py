@@ -8,8 +8,11 @@ from intermute.domain.values import value
 
 @value
 class ProjectConfigured(EventData):
+    """The settings as they are from now on. `live_transport` None: the server's rule holds."""
+
     type: ClassVar[str] = "project.configured"
     case_sensitive: bool
+    live_transport: bool | None = None
 
     @property
     def entity_id(self) -> str:

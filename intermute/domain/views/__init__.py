@@ -13,6 +13,31 @@ from intermute.domain.views.agents import (
     RegisteredView,
     RetiredView,
 )
+from intermute.domain.views.entities import (
+    LinkView,
+    RemovedView,
+)
+from intermute.domain.views.messages import (
+    BroadcastView,
+    DeliveryView,
+    EnvelopeView,
+    FoundPage,
+    FoundView,
+    MailboxView,
+    MarkedManyView,
+    MarkedView,
+    MessagePage,
+    MessageView,
+    SearchTerm,
+    SentView,
+    ThreadView,
+)
+from intermute.domain.views.pokes import (
+    PokePage,
+    PokeView,
+    SettledView,
+    SurfacedView,
+)
 from intermute.domain.views.reservations import (
     CheckedView,
     ConflictView,
@@ -22,17 +47,42 @@ from intermute.domain.views.reservations import (
 from intermute.domain.views.settings import (
     ProjectView,
 )
+from intermute.domain.views.windows import (
+    WindowExpiredView,
+    WindowView,
+)
 
 __all__ = [
     "AgentView",
+    "BroadcastView",
     "CheckedView",
     "ConflictView",
     "ContactsView",
+    "DeliveryView",
+    "EnvelopeView",
     "ExpiredView",
+    "FoundPage",
+    "FoundView",
     "HeartbeatView",
+    "LinkView",
+    "MailboxView",
+    "MarkedManyView",
+    "MarkedView",
+    "MessagePage",
+    "MessageView",
+    "PokePage",
+    "PokeView",
     "PolicyView",
     "ProjectView",
     "RegisteredView",
+    "RemovedView",
     "ReservationView",
     "RetiredView",
+    "SearchTerm",
+    "SentView",
+    "SettledView",
+    "SurfacedView",
+    "ThreadView",
+    "WindowExpiredView",
+    "WindowView",
 ]

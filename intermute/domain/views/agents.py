@@ -5,7 +5,7 @@ from intermute.domain.values import value
 
 @value
 class AgentView:
-    """One agent, as others may see it."""
+    """One agent, as others may see it. `focus_at_us` is when it last said its focus."""
 
     agent_id: str
     session_id: str
@@ -20,6 +20,7 @@ class AgentView:
     last_seen_us: int
     focus_state: str
     retired_at_us: int | None = None
+    focus_at_us: int | None = None
 
 
 @value

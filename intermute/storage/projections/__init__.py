@@ -7,7 +7,15 @@ have left in the tables.
 import apsw
 
 from intermute.domain.events import Event, Mark
-from intermute.storage.projections import agents, reservations, settings
+from intermute.storage.projections import (
+    agents,
+    entities,
+    messages,
+    pokes,
+    reservations,
+    settings,
+    windows,
+)
 from intermute.storage.projections.base import Projections, as_json
 
 __all__ = ["apply", "as_json", "mark"]
@@ -20,11 +28,16 @@ def apply(connection: apsw.Connection, event: Event) -> None:
 
 def mark(connection: apsw.Connection, note: Mark) -> None:
     """Write a fact that is no history, inside the caller's transaction."""
-    agents.MARKS[type(note)](connection.execute, note)
+    _MARKS[type(note)](connection.execute, note)
 
 
 _EVENTS: Projections = {
     **agents.PROJECTIONS,
+    **entities.PROJECTIONS,
+    **messages.PROJECTIONS,
+    **pokes.PROJECTIONS,
     **reservations.PROJECTIONS,
     **settings.PROJECTIONS,
+    **windows.PROJECTIONS,
 }
+_MARKS = {**agents.MARKS, **windows.MARKS}

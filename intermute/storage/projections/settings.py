@@ -11,6 +11,14 @@ def _configured(execute: Execute, event: Event, data: events.ProjectConfigured) 
         "ON CONFLICT DO UPDATE SET value = excluded.value",
         (int(data.case_sensitive),),
     )
+    if data.live_transport is None:
+        execute("DELETE FROM meta WHERE name = 'live_transport'")
+        return
+    execute(
+        "INSERT INTO meta VALUES ('live_transport', ?) "
+        "ON CONFLICT DO UPDATE SET value = excluded.value",
+        (int(data.live_transport),),
+    )
 
 
 PROJECTIONS: Projections = {events.ProjectConfigured: _configured}

@@ -11,7 +11,7 @@ from intermute.storage.queries.base import Queries, decode_map, decode_strings
 _AGENT = """
 SELECT a.agent_id, session_id, name, capabilities, metadata, status, policy, live_contact_policy,
        created_at_us, coalesce(last_seen_us, created_at_us), coalesce(focus_state, 'unknown'),
-       retired_at_us
+       retired_at_us, focus_at_us
 FROM agents AS a LEFT JOIN presence USING (agent_id)
 """
 
@@ -109,4 +109,5 @@ class AgentQueries(Queries):
             last_seen_us=row[9],
             focus_state=row[10],
             retired_at_us=row[11],
+            focus_at_us=row[12],
         )

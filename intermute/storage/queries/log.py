@@ -10,8 +10,13 @@ class LogQueries(Queries):
     """Queries on the log and on the project's settings."""
 
     def settings(self) -> ProjectView:
-        setting = self._execute("SELECT value FROM meta WHERE name = 'case_sensitive'").get
-        return ProjectView(self.project, setting is None or bool(setting))
+        rows = self._execute(
+            "SELECT name, value FROM meta WHERE name IN ('case_sensitive', 'live_transport')"
+        )
+        found = {name: bool(setting) for name, setting in rows}
+        return ProjectView(
+            self.project, found.get("case_sensitive", True), found.get("live_transport")
+        )
 
     def last_cursor(self) -> int:
         """The cursor of the last event, 0 when nothing has happened."""
@@ -19,11 +24,24 @@ class LogQueries(Queries):
         assert isinstance(cursor, int)
         return cursor
 
-    def events(self, *, after: int, limit: int) -> list[Event]:
-        """The log in order, from the one after cursor `after`."""
+    def events(self, *, after: int, limit: int, data_len_max: int | None = None) -> list[Event]:
+        """The log in order, from the one after cursor `after`.
+
+        Args:
+            data_len_max: Stop after the event with which their data has more characters than
+                this together.
+        """
         rows = self._execute(
             "SELECT cursor, type, actor, data, at_us FROM events WHERE cursor > ? "
             "ORDER BY cursor LIMIT ?",
             (after, limit),
         )
-        return [decode_event(row) for row in rows]
+        found = []
+        data_len = 0
+        for row in rows:
+            found.append(decode_event(row))
+            data_len += len(row[3])
+            if data_len_max is not None and data_len > data_len_max:
+                rows.close()
+                break
+        return found

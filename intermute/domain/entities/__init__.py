@@ -1,0 +1,1 @@
+"""Entities: the seven kinds of things that a project plans and records."""

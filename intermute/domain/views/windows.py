@@ -1,0 +1,24 @@
+"""What is shown of windows."""
+
+from intermute.domain.values import value
+
+
+@value
+class WindowView:
+    """A terminal window in which an agent works. `cursor` is of the last event about it."""
+
+    window_id: str
+    project: str
+    window_uuid: str
+    agent_id: str
+    display_name: str
+    tmux_target: str
+    created_at_us: int
+    last_active_at_us: int
+    cursor: int
+
+
+@value
+class WindowExpiredView:
+    window_uuid: str
+    expired_at_us: int
