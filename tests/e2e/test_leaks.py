@@ -87,10 +87,8 @@ async def test_b22_a_mark_of_nobody_in_particular_is_not_a_blind_recipients(
     await set_policy(server, bob, "block_all")
     sent = await send(server, SENDER, bob, bcc=[BLIND])
     answer = await mark(server, kind, sent["message_id"])
-    assert (answer.status_code, answer.json()["agent"], answer.json()["changed"]) == (
-        *(200, None),
-        False,
-    )
+    assert answer.status_code == 200
+    assert answer.json() | {"agent": None, "changed": False} == answer.json()
     assert "read_at" not in (await inbox(server, BLIND))[0]
     # With or without blind copies, the one open recipient is the one that is meant.
     for bcc in ([], [BLIND]):
@@ -99,18 +97,15 @@ async def test_b22_a_mark_of_nobody_in_particular_is_not_a_blind_recipients(
 
 
 async def test_b22_no_policy_tells_who_has_a_blind_copy(server: Server):
-    """A thread let in whoever shares a message of it, blind copies included, and so told of them."""
+    """Threads let in whoever shares a message, blind copies included, and so told of them."""
     bob, eve = await register(server, "Bob", "Eve")
     await send(server, SENDER, eve, bcc=[bob], thread_id="t")
     await set_policy(server, bob, "contacts_only")
     refused(await post(server, eve, bob, thread_id="t"), 403, "policy_denied")
+    await send(server, SENDER, bob, thread_id="t")
     # The one who has it blind knows of the other, and by writing tells of itself.
     await send(server, bob, eve, thread_id="t")
     await send(server, eve, bob, thread_id="t")
-    (carl,) = await register(server, "Carl")
-    await send(server, SENDER, bob, thread_id="u")
-    refused(await post(server, SENDER, bob, thread_id="other"), 403, "policy_denied")
-    await set_policy(server, carl, "contacts_only")
 
 
 async def test_b19_no_message_is_moved_into_a_thread_to_open_a_door(server: Server):
