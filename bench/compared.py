@@ -2,14 +2,14 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
 import msgspec
 
 from bench import profiled
-from bench.load import Outcome, Plan, Slice, Target
+from bench.load import Inbox, Outcome, Plan, Slice, Target
 from bench.machine import ROOT
 from bench.report import Figure, figure_of
 from bench.server import running_server
@@ -114,14 +114,22 @@ def profiles(
     connections: int,
     seconds: float,
     module: str = "bench.load",
+    inboxes: Sequence[Inbox] = (),
+    prepare: Callable[[Path], object] = lambda _: None,
 ) -> list[str]:
-    """The costliest functions of a server for each kind of load, on an empty directory."""
+    """The costliest functions of a server for each kind of load.
+
+    Args:
+        prepare: Fills the server's data directory, which is empty otherwise.
+    """
     shown = []
     for kind in kinds:
         found = scratch / f"{kind}.profile"
-        with running_server(scratch / f"profiled-{kind}", profile=found) as server:
+        data = scratch / f"profiled-{kind}"
+        prepare(data)
+        with running_server(data, profile=found) as server:
             targets = [Target(server.port, server.pid)]
-            plan = Plan(connections, targets, [Slice(0, kind, seconds)])
+            plan = Plan(connections, targets, [Slice(0, kind, seconds)], list(inboxes))
             (outcome,) = generate(plan, module=module)
         rows = profiled.table(found, rows=_PROFILE_ROWS, requests=outcome.requests)
         shown.append(f"  profile of {kind}, {outcome.requests} requests\n{rows}")

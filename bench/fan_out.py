@@ -133,13 +133,13 @@ class _Herald:
         self._arrived_s: dict[int, list[float]] = {}
         self._closed: list[str] = []
         self._answered: list[float] = []
-        self._connection = Connection(server.port)
-        self._crowd.ask(self._connection, self._answered.append)
         self.size = len(agent_ids)
         self.statuses: list[int] = []
         for agent_id in agent_ids:
             target = own_feed(PROJECT, agent_id) if own else whole_feed(PROJECT)
             self._crowd.listen(WebSocket(server.port, target), self._hear, closed=self._ended)
+        self._connection = Connection(server.port)
+        self._crowd.ask(self._connection, self._answered.append)
 
     def broadcast(self, number: int, text: str) -> tuple[list[float], float, float | None]:
         """Seconds to each arrival, to the answer, and the server's processor time."""

@@ -6,7 +6,16 @@ from pathlib import Path
 import attrs
 import msgspec
 
-from bench.compared import compare, counted, cpu_ratio, generate, rates, take_turns, warnings
+from bench.compared import (
+    compare,
+    counted,
+    cpu_ratio,
+    generate,
+    profiles,
+    rates,
+    take_turns,
+    warnings,
+)
 from bench.history import write_messages
 from bench.load import HEALTH, Inbox, Outcome, Plan, Target
 from bench.report import Figure, Result, Scale, figure_of
@@ -41,8 +50,12 @@ SIZES = {
 
 
 def measure(scale: Scale, scratch: Path, *, profile: bool = False) -> Result:
-    """Run it: one server, one project with few messages and one with many."""
+    """Run it: one server, one project with few messages and one with many.
+
+    With `profile` another server runs under cProfile, with the few.
+    """
     sizes = SIZES[scale]
+    few = _NAMES[0]
     data = scratch / "inbox"
     counts = dict(zip(_NAMES, (sizes.few, sizes.many), strict=True))
     built_s = time.perf_counter()
@@ -65,12 +78,23 @@ def measure(scale: Scale, scratch: Path, *, profile: bool = False) -> Result:
     with running_server(data) as server:
         targets = [Target(server.port, server.pid)]
         outcomes = generate(Plan(sizes.connections, targets, slices, inboxes))
+    texts: list[str] = []
+    if profile:
+        texts = profiles(
+            [few],
+            scratch,
+            connections=sizes.connections,
+            seconds=sizes.slice_s * 3,
+            inboxes=inboxes[:1],
+            prepare=lambda path: write_messages(path, few, reader=_READER, count=sizes.few),
+        )
     size_mb = sum(path.stat().st_size for path in data.iterdir()) / 1e6
     return Result(
         figures=(*_figures(outcomes, counts), Figure("size of the files", size_mb, "MB")),
         settings=attrs.asdict(sizes),
         details={"built_s": built_s, "slices": msgspec.to_builtins(outcomes)},
         warnings=tuple(warnings(outcomes)),
+        texts=tuple(texts),
     )
 
 

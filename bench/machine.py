@@ -82,6 +82,17 @@ def rss_bytes(pid: int) -> int:
     return int(found[1]) * 1024
 
 
+def is_connected(port: int, peer_port: int) -> bool:
+    """Whether the owner of a TCP port of this machine still has its connection with another.
+
+    A connection that was closed with something left to send stays with the kernel for a while.
+    """
+    # Local address, remote address, state; established is 01.
+    wanted = [f"0100007F:{port:04X}", f"0100007F:{peer_port:04X}", "01"]
+    lines = Path("/proc/net/tcp").read_text().splitlines()
+    return any(line.split()[1:4] == wanted for line in lines[1:])
+
+
 @contextmanager
 def scratch_directory() -> Iterator[Path]:
     """A directory of our own on a real disk, gone at the end.

@@ -5,6 +5,7 @@ one clock. Every message carries its number as its subject.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -132,7 +133,8 @@ class PushLoad:
             | {"body": text}
             for at, text in enumerate(texts(_TEXTS * len(agent_ids), _TEXT_LEN, seed=2))
         ]
-        self._free: list[Connection] = []
+        # First in, first out: a server hangs up on connections that are never used.
+        self._free: deque[Connection] = deque()
         for _ in range(_SENDERS):
             connection = Connection(server.port)
             self._free.append(connection)
@@ -194,7 +196,7 @@ class PushLoad:
     def _send(self, number: int) -> None:
         members = {**self._bodies[number % len(self._bodies)], "subject": subject(number)}
         data = request("POST", "/api/messages", body=msgspec.json.encode(members))
-        connection = self._free.pop()
+        connection = self._free.popleft()
         self._sent_s[number] = time.perf_counter()
         connection.send(data)
 

@@ -29,7 +29,8 @@ class Archive(Protocol):
         """Those `among` others who have a message of the thread in common with the agent.
 
         Only as far as the agent may know of it, or with `written` only what they wrote to it. Of
-        the agent's messages there, the newest `limits.THREAD_LOOKBACK_MAX` are looked at.
+        the agent's messages there, the newest `limits.THREAD_LOOKBACK_MAX` are looked at, fewer
+        when there are many others: `limits.THREAD_LOOKUPS_MAX` for all of them together.
         """
 
     def poke(self, message_id: str, agent_id: str) -> PokeView | None:

@@ -83,9 +83,10 @@ SEARCH_PAGE_MAX: Final = 100
 MESSAGES_PAGE_LEN_MAX: Final = 2_097_152
 
 # Messages. The newest messages of a sender in a thread that are looked through for one that it
-# shares with a recipient; bytes of a body that a list of threads shows; how old an acknowledgement
-# that is owed must be before it is called stale.
+# shares with a recipient, and that number times the recipients; bytes of a body that a list of
+# threads shows; how old an acknowledgement that is owed must be before it is called stale.
 THREAD_LOOKBACK_MAX: Final = 500
+THREAD_LOOKUPS_MAX: Final = 20_000
 PREVIEW_LEN_MAX: Final = 200
 STALE_ACK_TTL_DEFAULT_MS: Final = 30 * 60 * 1000
 BROADCASTS_PER_WINDOW_MAX: Final = 10
@@ -203,3 +204,4 @@ assert MESSAGE_BODY_LEN_MAX <= BODY_LEN_MAX <= MESSAGES_PAGE_LEN_MAX
 assert INBOX_PAGE_DEFAULT <= PAGE_MAX
 assert SEARCH_PAGE_DEFAULT <= SEARCH_PAGE_MAX <= PAGE_MAX
 assert RECIPIENTS_MAX <= AGENTS_MAX
+assert max(RECIPIENTS_MAX, THREAD_LOOKBACK_MAX) <= THREAD_LOOKUPS_MAX

@@ -290,11 +290,10 @@ class ProjectActor:
         return Told(self.epoch, self.seq, decision)
 
     def _recall(self, ask: Ask, idempotency: Idempotency) -> Decision | None:
-        known = self._writer.recall(idempotency.key, ask.command.answer)
+        known = self._writer.recall(idempotency.key, idempotency.fingerprint, ask.command.answer)
         if known is None:
             return None
-        fingerprint, answer = known
-        same = fingerprint == idempotency.fingerprint
+        same, answer = known
         # The token presented is part of a registration's fingerprint, and the registration has
         # ended it: whoever lost the answer has no other.
         if not (same and isinstance(ask.command, commands.RegisterAgent)):

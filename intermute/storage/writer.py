@@ -134,12 +134,20 @@ class Writer:
         """Write a fact that is no history."""
         projections.mark(self._connection, mark)
 
-    def recall(self, request_key: bytes, answer_type: type[Any]) -> tuple[bytes, Any] | None:
-        """The fingerprint and answer remembered for a request, None when there is none."""
+    def recall(
+        self, request_key: bytes, fingerprint: bytes, answer_type: type[Any]
+    ) -> tuple[bool, Any] | None:
+        """Whether the request remembered under a key is the one with this fingerprint, and if so
+        its answer; None when there is none. Only of the same request is the type of answer known.
+        """
         row = self._execute(
             "SELECT fingerprint, answer FROM requests WHERE request_key = ?", (request_key,)
         ).get
-        return None if row is None else (row[0], msgspec.json.decode(row[1], type=answer_type))
+        if row is None:
+            return None
+        if row[0] != fingerprint:
+            return False, None
+        return True, msgspec.json.decode(row[1], type=answer_type)
 
     def remember(self, request_key: bytes, fingerprint: bytes, answer: object, at_us: int) -> None:
         """Keep the answer to a request for those that ask again with the same key."""

@@ -1,5 +1,7 @@
 """Operations on the messages: send, read, mark, broadcast, and what an inbox holds."""
 
+from collections.abc import Iterable
+
 from intermute.domain import agents as domain_agents
 from intermute.domain import messages as domain
 from intermute.domain.limits import (
@@ -34,6 +36,7 @@ def send(call: Call) -> Asking:
     tag = None if command.message_id is None else tag_of(command.message_id)
     if tag is not None and tag != call.projects.tag_of(project):
         raise BadRequest("id is of the form that this server gives to messages of other projects")
+    _refuse_foreign(call, project, (*command.to, *command.cc, *command.bcc))
     return Asking(project, command, wire.sent, follow=follow_up(call, project, command))
 
 
@@ -136,6 +139,14 @@ def _senders_project(call: Call, named: str, sender: str) -> str:
         if found is not None:
             return found
     return call.project(named)
+
+
+def _refuse_foreign(call: Call, project: str, recipients: Iterable[str]) -> None:
+    """An agent of another project has no inbox in this one, so the message would reach nobody."""
+    for agent_id in recipients:
+        tag = tag_of(agent_id)
+        if tag is not None and tag != call.projects.tag_of(project):
+            raise Refused(domain_agents.not_found(agent_id))
 
 
 def _project_of(call: Call, message_id: str) -> str:

@@ -3,8 +3,11 @@
 import pytest
 import trio
 
+from intermute.project import directory
+
+from ..project.harness import WALL, HandClock
 from .answers import refused
-from .conftest import Server, ShiftedClock, running_server
+from .conftest import Server, running_server
 from .mail import counts, get, inbox, mark, post, send, set_policy, thread_of, threads
 
 
@@ -86,16 +89,23 @@ async def test_b24_a_request_without_a_project_is_not_for_all_projects(server: S
     assert len(await inbox(server, "bob", project="one")) == 1
 
 
-async def test_b25_messages_of_one_second_are_in_order(clock: ShiftedClock, server: Server):
+async def test_b25_messages_of_one_second_are_in_order(tmp_path, monkeypatch):
     """Times used to be compared as text of various lengths: `…00Z` came after `…00.5Z`."""
-    whole_s = 1_000_000
-    clock.shift_us += whole_s - (clock.stamp().at_us % whole_s)
-    for number in range(8):
-        await send(server, "ada", "bob", thread_id="t", body=str(number))
-        clock.shift_us += 100_000
-    in_order = [str(number) for number in range(8)]
-    assert [message["body"] for message in await thread_of(server, "t")] == in_order
-    assert [message["body"] for message in await inbox(server, "bob")] == in_order
+    clock = HandClock()
+    monkeypatch.setattr(directory, "SystemClock", lambda: clock)
+    parts_us = (0, 100_000, 120_000, 123_000, 123_400, 500_000)
+    async with running_server(tmp_path) as server:
+        for part_us in parts_us:
+            clock.at_us = WALL + part_us
+            await send(server, "ada", "bob", thread_id="t", topic="x", body=str(part_us))
+        in_order = [str(part_us) for part_us in parts_us]
+        for found in (
+            await thread_of(server, "t"),
+            await inbox(server, "bob"),
+            (await get(server, "/api/topics", topic="x"))["messages"],
+        ):
+            assert [message["body"] for message in found] == in_order
+            assert found[0]["created_at"].endswith(":20Z"), "a whole second"
 
 
 async def test_b31_a_retry_is_not_a_second_message(server: Server):

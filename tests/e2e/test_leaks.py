@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from intermute.domain.stamp import make_id
+from intermute.project.directory import project_tag
+
 from .answers import refused
 from .conftest import Server
 from .listening import listening, streaming
@@ -145,3 +148,32 @@ async def test_b19_mail_that_was_let_in_is_no_leave_to_type(server: Server, tran
     else:
         assert answer.json()["delivery"] == "deferred"
     refused(await post(server, mallory, bob, **live), 403, "policy_denied")
+
+
+async def test_no_message_is_taken_for_who_could_never_read_it(server: Server):
+    """An agent's inbox is in its own project; a message to it elsewhere would be in no inbox."""
+    ada = (await server.register("Ada", project="one"))["agent_id"]
+    await send(server, "bob", ada, project="one")
+    for members in ({}, {"cc": [ada]}, {"bcc": [ada]}):
+        to = ["carl"] if members else [ada]
+        refused(await post(server, "bob", *to, project="two", **members), 404, "agent_not_found")
+        refused(await post(server, "bob", *to, **members), 404, "agent_not_found")
+    assert await inbox(server, "carl", project="two") == []
+    unseen = make_id("agt", project_tag("nowhere"), "0" * 28)
+    refused(await post(server, "bob", unseen), 404, "agent_not_found")
+
+
+async def test_the_mail_of_an_agent_that_has_retired_is_not_everybodys(server: Server):
+    ada = await server.register("Ada")
+    own = {"X-Agent-ID": ada["agent_id"], "X-Agent-Token": ada["token"]}
+    await send(server, SENDER, "bob", bcc=[ada["agent_id"]], id="m")
+    await mark(server, "read", "m", ada["agent_id"], own)
+    path = f"/api/agents/{ada['agent_id']}"
+    assert (await server.client.delete(path, headers=own)).status_code == 200
+    claimed = {"X-Agent-ID": ada["agent_id"]}
+    for name in (f"/api/inbox/{ada['agent_id']}", f"/api/events?agent={ada['agent_id']}"):
+        refused(await server.client.get(name), 403, "agent_token_required")
+        refused(await server.client.get(name, headers=claimed), 403, "agent_token_required")
+    refused(
+        await server.client.get("/api/messages/m", headers=claimed), 403, "agent_token_required"
+    )

@@ -55,6 +55,24 @@ def test_the_same_key_twice_in_one_batch(desk):
     assert len(raw_log(desk.path)) == 1
 
 
+def test_the_same_key_for_a_request_of_another_kind_is_a_mistake(desk):
+    """The answer that is kept is of another shape, and must not be read as the one asked for."""
+    asked = [
+        reserve("alice", "src"),
+        RegisterAgent(b"a" * 32, name="alice"),
+        commands.SendMessage("alice", ("bob",)),
+        commands.CreateEntity("task", "t", "alice"),
+        commands.DeleteEntity("task", "t", "alice"),
+        commands.MarkMessages("alice", ("m",), "read"),
+    ]
+    for number, command in enumerate(asked):
+        desk.tell(desk.ask(command, key=f"k{number}", body=str(number)))
+        for other in asked:
+            if other is not command:
+                (told,) = desk.tell(desk.ask(other, key=f"k{number}", body="other"))
+                assert refused(told) == "idempotency_key_reused"
+
+
 def test_the_same_key_for_another_request_is_a_mistake(desk):
     desk.tell(desk.ask(reserve("alice", "src"), key="k", body="one"))
     (told,) = desk.tell(desk.ask(reserve("alice", "lib"), key="k", body="other"))

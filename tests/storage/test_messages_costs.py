@@ -76,3 +76,18 @@ def fill(connection, first, last):
         "INSERT OR REPLACE INTO thread_members VALUES ('b', 't', ?, ?)", (last, last)
     )
     connection.execute("INSERT OR REPLACE INTO mailboxes VALUES ('b', ?, ?)", (last, last // 100))
+
+
+def test_many_recipients_are_no_more_work_than_a_few():
+    """A thousand recipients and a long thread: what is looked at is bounded for all together."""
+    connection = apsw.Connection(":memory:")
+    migrate(connection, packaged(), at_us=0)
+    reader = Reader(connection, PROJECT)
+    fill(connection, 1, 2_100)
+
+    def cost(count, *, written):
+        among = [f"stranger{n}" for n in range(count)]
+        return steps(connection, lambda: reader.share_thread("t", "b", among, written=written))
+
+    for written in (False, True):
+        assert cost(1_000, written=written) < 1.5 * cost(40, written=written)

@@ -78,7 +78,7 @@ def test_the_rows_of_an_older_file_are_kept(path):
         connection.execute("INSERT INTO requests VALUES (x'01', x'02', '{}', 5)")
     writer = open_project(path)
     assert writer.take_over() == 8
-    assert writer.recall(b"\x01", dict) == (b"\x02", {})
+    assert writer.recall(b"\x01", b"\x02", dict) == (True, {})
     writer.close()
 
 

@@ -37,10 +37,13 @@ class AgentQueries(Queries):
     """Queries on the agents."""
 
     def credential(self, agent_id: str) -> StoredCredential | None:
-        """What is known of the agent's token, None for one that is not there or retired."""
+        """What is known of the agent's token, None for one that was never there.
+
+        One that has retired is still held to it, or its mail would be everybody's.
+        """
         row = self._execute(
             "SELECT coalesce(token_hash, x''), coalesce(bound, 0) FROM agents "
-            "LEFT JOIN credentials USING (agent_id) WHERE agent_id = ? AND retired_at_us IS NULL",
+            "LEFT JOIN credentials USING (agent_id) WHERE agent_id = ?",
             (agent_id,),
         ).get
         return None if row is None else StoredCredential(bytes(row[0]), bool(row[1]))

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from intermute.domain.limits import THREAD_LOOKBACK_MAX
+from intermute.domain.limits import THREAD_LOOKBACK_MAX, THREAD_LOOKUPS_MAX
 from intermute.domain.views import MessagePage, ThreadView
 from intermute.storage.projections import as_json
 from intermute.storage.queries.messages import COLUMNS, MessageQueries
@@ -57,10 +57,12 @@ class ThreadQueries(MessageQueries):
         """Those `among` others who have a message of the thread in common with the agent.
 
         Only as far as the agent may know of it, or with `written` only what they wrote to it. Of
-        the agent's messages there, the newest `limits.THREAD_LOOKBACK_MAX` are looked at.
+        the agent's messages there, the newest `limits.THREAD_LOOKBACK_MAX` are looked at, fewer
+        when there are many others: `limits.THREAD_LOOKUPS_MAX` for all of them together.
         """
+        newest = min(THREAD_LOOKBACK_MAX, THREAD_LOOKUPS_MAX // max(1, len(among)))
         rows = self._execute(
             _WRITTEN if written else _SHARED,
-            (agent_id, thread_id, as_json(tuple(among)), THREAD_LOOKBACK_MAX),
+            (agent_id, thread_id, as_json(tuple(among)), newest),
         )
         return {row[0] for row in rows}
