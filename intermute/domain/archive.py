@@ -11,8 +11,21 @@ from intermute.domain.entities.kinds import Entity
 from intermute.domain.views import DeliveryView, EnvelopeView, LinkView, MessageView, PokeView
 
 
+class Credential(Protocol):
+    """What is known of a registered agent's token: its SHA-256, and whether it must be shown."""
+
+    @property
+    def token_hash(self) -> bytes: ...
+
+    @property
+    def token_bound(self) -> bool: ...
+
+
 class Archive(Protocol):
     """The rows of one project, as of the last event."""
+
+    def credential(self, agent_id: str) -> Credential | None:
+        """What is known of the token of an agent, of a retired one too."""
 
     def message(self, message_id: str) -> MessageView | None:
         """One message, None when there is none."""

@@ -7,12 +7,13 @@ their token exist. A project may be set to require tokens of every registered ag
 
 import hmac
 from collections.abc import Callable
-from typing import Protocol
 
+from intermute.domain.archive import Credential
 from intermute.domain.commands import Caller
 from intermute.domain.events import Mark, Seen, TokenBound
 from intermute.domain.limits import PRESENCE_GRAIN_MS
 from intermute.domain.refusals import Code, Refusal
+from intermute.domain.stamp import tag_of
 from intermute.domain.state import State
 
 IDENTITY_MISMATCH = Refusal(
@@ -22,19 +23,17 @@ IDENTITY_MISMATCH = Refusal(
 )
 
 
-class Credential(Protocol):
-    """What is known of a registered agent's token: its SHA-256, and whether it must be shown."""
-
-    @property
-    def token_hash(self) -> bytes: ...
-
-    @property
-    def token_bound(self) -> bool: ...
-
-
 def refuse_caller(state: State, caller: Caller, acting: str | None) -> Refusal | None:
     """Why `caller` may not act as `acting`, or None when it may."""
-    return refuse_identity(caller, acting, state.agents.get, tokens_required=state.tokens_required)
+
+    def find(agent_id: str) -> Credential | None:
+        agent = state.agents.get(agent_id)
+        if agent is not None or state.archive is None or tag_of(agent_id) != state.tag:
+            return agent
+        # It may have retired: its name stays under its token.
+        return state.archive.credential(agent_id)
+
+    return refuse_identity(caller, acting, find, tokens_required=state.tokens_required)
 
 
 def refuse_identity(

@@ -1,5 +1,6 @@
 """The rows that decisions ask for, read on the connection that writes."""
 
+from intermute.storage.queries.agents import AgentQueries
 from intermute.storage.queries.entities import EntityQueries
 from intermute.storage.queries.pokes import PokeQueries
 from intermute.storage.queries.threads import ThreadQueries
@@ -7,5 +8,5 @@ from intermute.storage.queries.threads import ThreadQueries
 __all__ = ["FileArchive"]
 
 
-class FileArchive(EntityQueries, PokeQueries, ThreadQueries):
+class FileArchive(AgentQueries, EntityQueries, PokeQueries, ThreadQueries):
     """The queries that `intermute.domain.archive.Archive` names, inside the writer's batch."""

@@ -283,3 +283,20 @@ async def test_b62_callers_of_the_unix_socket_are_local(tmp_path: Path):
         (agent,) = (await server.client.get("/api/agents")).json()["agents"]
         assert agent["name"] == "Ada"
     assert not path.exists()
+
+
+async def test_b18_the_name_of_a_retired_agent_stays_under_its_token(server: Server):
+    ada = await server.register("Ada")
+    agent_id = ada["agent_id"]
+    own = {"X-Agent-ID": agent_id, "X-Agent-Token": ada["token"]}
+    message = {"id": "m", "from": agent_id, "to": ["bob"], "body": "hers"}
+    sent = await server.client.post("/api/messages", json=message, headers=own)
+    assert sent.status_code == 200, sent.text
+    gone = await server.client.delete(f"/api/agents/{agent_id}", headers=own)
+    assert gone.status_code == 200, gone.text
+    taken = await server.client.post("/api/messages", json=message | {"body": "not hers"})
+    refused(taken, 403, "agent_token_required")
+    body = {"agent": agent_id, "path": "src"}
+    refused(await server.client.post("/api/reservations", json=body), 403, "agent_token_required")
+    kept = await server.client.get("/api/messages/m")
+    assert kept.json()["body"] == "hers"
