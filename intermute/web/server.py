@@ -143,6 +143,7 @@ class _Connection:
         self._in_headers = True
         self._in_body = False
         self._discarding = False
+        self._reader: trio.lowlevel.Task | None = None
         self._tasks: _Tasks
         self._protocol: Http1
 
@@ -184,6 +185,7 @@ class _Connection:
         return sock.getpeername()[:2], sock.getsockname()[:2]
 
     async def _read(self) -> None:
+        self._reader = trio.lowlevel.current_task()
         while True:
             try:
                 data = await self._stream.receive_some(RECEIVE_LEN_MAX)
@@ -235,7 +237,10 @@ class _Connection:
         Shielded, so that a cancelled handler cannot cut a frame; with a deadline, because a peer
         may never read. Nearly every answer fits the socket's buffer at once and needs neither.
         """
-        await self._give_way()
+        # What the reading task answers by itself (the end of a WebSocket, a pong) keeps its place:
+        # the app may end the stream as soon as it runs.
+        if trio.lowlevel.current_task() is not self._reader:
+            await self._give_way()
         try:
             self._send_lock.acquire_nowait()
         except trio.WouldBlock:
