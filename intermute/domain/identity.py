@@ -25,15 +25,25 @@ IDENTITY_MISMATCH = Refusal(
 
 def refuse_caller(state: State, caller: Caller, acting: str | None) -> Refusal | None:
     """Why `caller` may not act as `acting`, or None when it may."""
+    refusal = refuse_identity(
+        caller, acting, state.agents.get, tokens_required=state.tokens_required
+    )
+    if refusal is None and acting is not None and acting not in state.agents:
+        return _refuse_retired(state, acting)
+    return refusal
 
-    def find(agent_id: str) -> Credential | None:
-        agent = state.agents.get(agent_id)
-        if agent is not None or state.archive is None or tag_of(agent_id) != state.tag:
-            return agent
-        # It may have retired: its name stays under its token.
-        return state.archive.credential(agent_id)
 
-    return refuse_identity(caller, acting, find, tokens_required=state.tokens_required)
+def _refuse_retired(state: State, acting: str) -> Refusal | None:
+    """The name of an agent that was held to its token is nobody's once the token has ended."""
+    if state.archive is None or tag_of(acting) != state.tag:
+        return None
+    credential = state.archive.credential(acting)
+    if credential is None or not credential.token_bound:
+        return None
+    return Refusal(
+        Code.AGENT_TOKEN_REQUIRED,
+        f"agent {acting} acted with its token and has retired: nobody acts in its name any more",
+    )
 
 
 def refuse_identity(

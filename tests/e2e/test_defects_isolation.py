@@ -298,5 +298,7 @@ async def test_b18_the_name_of_a_retired_agent_stays_under_its_token(server: Ser
     refused(taken, 403, "agent_token_required")
     body = {"agent": agent_id, "path": "src"}
     refused(await server.client.post("/api/reservations", json=body), 403, "agent_token_required")
+    ended = await server.client.post("/api/messages", json=message | {"body": "x"}, headers=own)
+    refused(ended, 403, "agent_identity_mismatch")
     kept = await server.client.get("/api/messages/m")
     assert kept.json()["body"] == "hers"
