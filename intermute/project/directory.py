@@ -301,7 +301,7 @@ class Projects:
             self._drop_reader(tag)
             raise _unreadable(error) from error
 
-    def refuse_reader(self, project: str, caller: Caller, acting: str) -> Refusal | None:
+    def refuse_reader(self, project: str, caller: Caller, acting: str | None) -> Refusal | None:
         """Why the caller may not look at what is for the eyes of agent `acting`; None if it may.
 
         Raises:

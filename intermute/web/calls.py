@@ -5,7 +5,6 @@ is written once for HTTP, for batches and for sockets. Every rule that all of th
 """
 
 import hashlib
-import hmac
 import secrets
 import time
 from abc import ABC, abstractmethod
@@ -206,19 +205,10 @@ class Call(ABC):
         caller = self.caller
         if caller.agent_token is None or caller.agent_id is None:
             return
-        agent_id = caller.agent_id
-        known: bytes | None = None
-        tag = tag_of(agent_id)
-        own = caller.project
-        if tag is not None and (own is None or tag == self.projects.tag_of(own)):
-            project = own or self.projects.name_of(tag)
-            if project is not None:
-                known = self.projects.read(
-                    project, lambda reader: reader.token_hash(agent_id), empty=None
-                )
-        right = hmac.compare_digest(known or bytes(32), hash_token(caller.agent_token))
-        if known is None or not right:
-            raise Refused(IDENTITY_MISMATCH)
+        project = self.project_of(caller.agent_id, lambda _: IDENTITY_MISMATCH)
+        refusal = self.projects.refuse_reader(project, self._acting(), None)
+        if refusal is not None:
+            raise Refused(refusal)
 
 
 class HttpCall(Call):

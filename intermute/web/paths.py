@@ -39,6 +39,9 @@ class _Names(_Name):
     regex = "[^/].*?"
     weight = 200
 
+    def to_python(self, value: str) -> str:
+        return super().to_python(value.rstrip("/"))
+
 
 def use_encoded_slashes(app: QuartTrio) -> None:
     """Let every part of every route hold encoded slashes. Before any route is added.

@@ -174,3 +174,11 @@ async def test_b35_one_cursor_leads_through_inbox_topic_and_thread(server: Serve
         assert [message["cursor"] for message in page["messages"]] == [
             each["cursor"] for each in sent[1:]
         ]
+
+
+async def test_a_slash_at_the_end_of_a_path_means_nothing(server: Server):
+    message = {"from": "ada", "to": ["bob"], "thread_id": "t", "body": "b"}
+    await server.client.post("/api/messages", json=message)
+    for path in ("/api/inbox/bob/", "/api/threads/t/"):
+        found = await server.client.get(path)
+        assert len(found.json()["messages"]) == 1, path

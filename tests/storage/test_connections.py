@@ -144,7 +144,9 @@ def test_tokens_are_kept_as_hashes_only(tmp_path):
     assert agent_id.encode() in wal, "the search would find what is there"
     assert secret not in wal
     reader = Reader.open(desk.path)
-    assert reader.token_hash(agent_id) == hash_token(token)
+    credential = reader.credential(agent_id)
+    assert credential is not None
+    assert credential.token_hash == hash_token(token)
     reader.close()
     desk.close()
     content = desk.path.read_bytes()

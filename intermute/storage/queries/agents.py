@@ -48,15 +48,6 @@ class AgentQueries(Queries):
         ).get
         return None if row is None else StoredCredential(bytes(row[0]), bool(row[1]))
 
-    def token_hash(self, agent_id: str) -> bytes | None:
-        """The SHA-256 of the agent's token, None for an agent that is not there or retired."""
-        found = self._execute(
-            "SELECT token_hash FROM credentials JOIN agents USING (agent_id) "
-            "WHERE agent_id = ? AND retired_at_us IS NULL",
-            (agent_id,),
-        ).get
-        return None if found is None else bytes(found)
-
     def agents(self, wanted: AgentFilter, *, limit: int) -> list[AgentView]:
         """Agents that are not retired, last seen first."""
         conditions = ["retired_at_us IS NULL"]
