@@ -19,11 +19,13 @@ from bench import (
     machine,
     path_race,
     pipeline_rate,
+    preflight,
     push_time,
     report,
     resuming,
     send_rate,
     start_time,
+    waiting,
 )
 from bench.report import Result, Scale
 
@@ -39,6 +41,7 @@ BENCHMARKS: dict[str, Measure] = {
     "actor": actor_rate.measure,
     "index": index_figures.measure,
     "start": start_time.measure,
+    "preflight": preflight.measure,
     "race": path_race.measure,
     "commit": commit_path.measure,
     "send": send_rate.measure,
@@ -47,6 +50,7 @@ BENCHMARKS: dict[str, Measure] = {
     "push": push_time.measure,
     "fanout": fan_out.measure,
     "resume": resuming.measure,
+    "waiting": waiting.measure,
 }
 # Names for several at once.
 GROUPS = {"messages": ("send", "inbox", "pipeline", "push", "fanout", "resume")}

@@ -16,6 +16,7 @@ import trio
 from bench.load import percentile
 from bench.report import Figure, Result, Scale, figure_of
 from intermute.domain.events import Event, ReservationCreated
+from intermute.domain.modes import Mode
 from intermute.storage.connections import open_writer
 from intermute.storage.files import DataDirectory, project_tag
 from intermute.storage.writer import Writer
@@ -187,7 +188,7 @@ def _created(ordinal: int) -> ReservationCreated:
         reservation_id=f"rsv_{ordinal:030}",
         agent_id=f"agent-{ordinal % 64:03}",
         patterns=(f"pkg{ordinal % 100}/src/file{ordinal}.py",),
-        exclusive=True,
+        mode=Mode.EXCLUSIVE,
         reason="",
         ttl_ms=1_800_000,
         expires_at_us=ordinal + 1_800_000_000,

@@ -13,6 +13,7 @@ from intermute.domain.events import (
     ReservationReleased,
 )
 from intermute.domain.limits import TTL_MAX_MS
+from intermute.domain.modes import Mode
 from intermute.domain.stamp import Stamp, make_id
 from intermute.storage.files import DataDirectory, project_tag
 from intermute.storage.writer import Writer
@@ -129,7 +130,7 @@ def _happened(tag: str, *, active: int, ended: int, at_us: int) -> Iterator[tupl
                 reservation_id=reservation_id,
                 agent_id=agent_id,
                 patterns=(pattern(ordinal),),
-                exclusive=True,
+                mode=Mode.EXCLUSIVE,
                 reason="bench",
                 ttl_ms=TTL_MAX_MS,
                 expires_at_us=at_us + TTL_MAX_MS * 1000,

@@ -22,7 +22,18 @@ from intermute.project.committing import CommitMode
 from intermute.project.delivery import Tmux
 from intermute.project.directory import Projects, ProjectsSettings
 from intermute.storage.faults import StorageError
-from intermute.web import agents, entities, feeds, messages, reservations, threads, windows
+from intermute.web import (
+    agents,
+    asking,
+    entities,
+    feeds,
+    messages,
+    preflight,
+    reservations,
+    threads,
+    waiting,
+    windows,
+)
 from intermute.web import settings as project_settings
 from intermute.web.access import Proxies
 from intermute.web.batch import batch_blueprint
@@ -137,11 +148,14 @@ class Application:
 
 _NOUNS = {
     "agents": agents.operations,
+    "asking": asking.operations,
     "entities": entities.operations,
     "messages": messages.operations,
+    "preflight": preflight.operations,
     "reservations": reservations.operations,
     "settings": project_settings.operations,
     "threads": threads.operations,
+    "tickets": waiting.operations,
     "windows": windows.operations,
 }
 
@@ -214,15 +228,16 @@ async def serve(
         await nursery.start(application.projects.serve)
         await nursery.start(application.projects.deliveries.serve)
 
-        async def stop_feeds() -> None:
+        async def hang_up() -> None:
             await shutdown()
+            application.projects.open_calls.hang_up()
             application.projects.end_feeds()
 
         await serve_sockets(
             application.asgi,
             sockets,
             limits=ServerLimits(connections_max=settings.connections_max),
-            shutdown=stop_feeds,
+            shutdown=hang_up,
             on_ready=lambda: task_status.started(addresses),
         )
         await application.projects.deliveries.drain()

@@ -20,6 +20,7 @@ from intermute.domain.events import (
     ReservationReleased,
     ReservationRenewed,
 )
+from intermute.domain.modes import Mode
 
 
 @attrs.frozen
@@ -122,7 +123,14 @@ def holds_of(events: Iterable[Event]) -> list[Hold]:
         if start is not None:
             data = created[reservation]
             holds.append(
-                Hold(data.agent_id, reservation, data.patterns, data.exclusive, start, end)
+                Hold(
+                    data.agent_id,
+                    reservation,
+                    data.patterns,
+                    data.mode is Mode.EXCLUSIVE,
+                    start,
+                    end,
+                )
             )
 
     for event in events:

@@ -1,4 +1,7 @@
-"""The `intermute` command: serve, init, inbox. Exit code 2 for wrong usage, 1 for anything else."""
+"""The `intermute` command: the server, its keys, and the commands of `intermute.cli.reservations`.
+
+Exit code 2 for wrong usage, 1 for anything else that goes wrong.
+"""
 
 import logging
 import signal
@@ -14,6 +17,7 @@ import trio
 
 from intermute import __version__
 from intermute.cli.inbox import inbox
+from intermute.cli.reservations import COMMANDS
 from intermute.domain import limits
 
 if TYPE_CHECKING:
@@ -34,7 +38,8 @@ def main(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-main.add_command(inbox)
+for _command in (*COMMANDS, inbox):
+    main.add_command(_command)
 
 _keys_file_option = click.option(
     "--keys-file",

@@ -4,7 +4,7 @@ import uuid
 
 import attrs
 
-from intermute.domain import limits, names, windows
+from intermute.domain import leases, limits, names, windows
 from intermute.domain.commands import (
     AddContact,
     Caller,
@@ -25,6 +25,7 @@ from intermute.domain.events import (
     ContactAdded,
     ContactRemoved,
     Mark,
+    ReservationCancelled,
     ReservationReleased,
     Seen,
     TokenSet,
@@ -185,11 +186,15 @@ def _session_in_use(state: State, agent: Agent) -> Refusal | None:
 
 
 def heartbeat(state: State, command: Heartbeat, stamp: Stamp, caller: Caller) -> Decision:
-    """No event: being alive is not history."""
+    """Being alive is not history, but what it renews is."""
     if command.agent_id not in state.agents:
         return not_found(command.agent_id)
     seen = Seen(command.agent_id, state.at_us, state.mono_us, command.focus_state)
-    return Accepted(HeartbeatView(command.agent_id, state.at_us), marks=(seen,))
+    return Accepted(
+        HeartbeatView(command.agent_id, state.at_us),
+        events=leases.renewals(state, command.agent_id),
+        marks=(seen,),
+    )
 
 
 def merge_metadata(state: State, command: MergeMetadata, stamp: Stamp, caller: Caller) -> Decision:
@@ -272,14 +277,19 @@ def remove_contact(state: State, command: RemoveContact, stamp: Stamp, caller: C
 def retire(state: State, command: RetireAgent, stamp: Stamp, caller: Caller) -> Decision:
     if command.agent_id not in state.agents:
         return not_found(command.agent_id)
-    held = tuple(state.holdings.by_agent.get(command.agent_id, ()))
+    held = tuple(reservation.key for reservation in state.holdings.of(command.agent_id))
     releases = tuple(
         ReservationReleased(reservation_id, command.agent_id, "retired") for reservation_id in held
+    )
+    cancelled = tuple(
+        ReservationCancelled(ticket.key, command.agent_id, "retired")
+        for ticket in state.line.of(command.agent_id)
     )
     return Accepted(
         answer=RetiredView(command.agent_id, state.at_us, held),
         events=(
             *releases,
+            *cancelled,
             *windows.retired(state, command.agent_id),
             AgentRetired(command.agent_id),
         ),

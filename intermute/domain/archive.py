@@ -4,11 +4,19 @@ The answers come from the connection that writes, so they hold what earlier comm
 batch have written, and the same commands in the same order get the same answers.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from intermute.domain.entities.kinds import Entity
-from intermute.domain.views import DeliveryView, EnvelopeView, LinkView, MessageView, PokeView
+from intermute.domain.modes import Mode
+from intermute.domain.views import (
+    DeliveryView,
+    EnvelopeView,
+    LinkView,
+    MessageView,
+    PokeView,
+    ReservationView,
+)
 
 
 class Credential(Protocol):
@@ -63,3 +71,18 @@ class Archive(Protocol):
 
     def cuj_links_len(self, cuj_id: str) -> int:
         """How many features a user journey is linked to."""
+
+    def granted_to(self, ticket_id: str) -> str | None:
+        """The reservation that a ticket has become, None when it became none."""
+
+    def grant(self, fencing_token: int) -> ReservationView | None:
+        """The reservation that was granted with this token, as it is now."""
+
+    def grants_since(
+        self, fencing_token: int, *, but_to: str, modes: Iterable[Mode], most: int
+    ) -> Iterable[ReservationView]:
+        """Among the next `most` grants after the token, those to other agents in these modes,
+        oldest first, each with the patterns that were granted."""
+
+    def more_grants_since(self, fencing_token: int, most: int) -> bool:
+        """Whether more than `most` grants came after the token."""

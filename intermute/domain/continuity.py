@@ -7,14 +7,23 @@ fault neither shortens a lease nor lengthens it.
 
 import attrs
 
-from intermute.domain.state import Reservation, State
+from intermute.domain.holdings import Claim, Reservation, Ticket
+from intermute.domain.state import State
 
 
 @attrs.define
 class Continuity:
-    """Deadlines, lapsed leases and last sights, of the last committed state."""
+    """Deadlines, lapsed leases and last sights, of the last committed state.
 
-    deadlines: dict[str, int] = attrs.field(factory=dict)
+    Attributes:
+        cursor: Of the last event.
+        warned_us: By when the holders of leases that near their end were told.
+        deadlines: By claim, the end that is shown and the one on the monotonic clock.
+    """
+
+    cursor: int = 0
+    warned_us: int = -1
+    deadlines: dict[str, tuple[int, int]] = attrs.field(factory=dict)
     lapsed: dict[str, Reservation] = attrs.field(factory=dict)
     seen_mono_us: dict[str, int] = attrs.field(factory=dict)
     focus_mono_us: dict[str, int] = attrs.field(factory=dict)
@@ -23,13 +32,16 @@ class Continuity:
     def since(cls, state: State) -> "Continuity":
         """As of a state that was just loaded by a process that knows nothing yet."""
         return cls(
-            deadlines={r.reservation_id: r.deadline_us for r in state.holdings.by_id.values()},
+            cursor=state.cursor,
+            deadlines={claim.key: _ends(claim) for claim in _claims(state)},
             seen_mono_us={a.agent_id: a.last_seen_mono_us for a in state.agents.values()},
         )
 
     def copy(self) -> "Continuity":
         """One that can run ahead, for a batch that may yet fail."""
         return Continuity(
+            self.cursor,
+            self.warned_us,
             dict(self.deadlines),
             dict(self.lapsed),
             dict(self.seen_mono_us),
@@ -38,8 +50,8 @@ class Continuity:
 
     def keep(self, state: State) -> None:
         """The state has just been committed: learn what changed in it since the last time."""
-        for reservation_id in state.touched:
-            self._keep_reservation(state, reservation_id)
+        for key in state.touched:
+            self._keep_claim(state, key)
         for agent_id in state.touched_agents:
             agent = state.agents.get(agent_id)
             if agent is None:
@@ -49,32 +61,61 @@ class Continuity:
                 self.seen_mono_us[agent_id] = agent.last_seen_mono_us
                 if agent.focus_mono_us is not None:
                     self.focus_mono_us[agent_id] = agent.focus_mono_us
+        self.cursor = state.cursor
+        self.warned_us = state.mono_us
         state.touched.clear()
         state.touched_agents.clear()
 
     def restore(self, state: State) -> None:
-        """Put what is known into a state that was loaded from the file."""
+        """Put what is known into a state that was loaded from the file.
+
+        The file may know more: a commit whose outcome was unknown was made after all. Whatever it
+        changed is as the file says, and no lapsed lease can come back, because its paths may have
+        changed hands.
+        """
         for reservation in state.holdings.by_id.values():
-            deadline_us = self.deadlines.get(reservation.reservation_id)
+            deadline_us = self._deadline_us(reservation)
             if deadline_us is not None:
                 state.holdings.extend(reservation, deadline_us=deadline_us)
-        for reservation in self.lapsed.values():
-            state.lapsed.add(attrs.evolve(reservation))
+        state.holdings.forget_warnings(self.warned_us)
+        for ticket in state.line.by_id.values():
+            deadline_us = self._deadline_us(ticket)
+            if deadline_us is not None:
+                state.line.extend(ticket, deadline_us=deadline_us)
+        if state.cursor == self.cursor:
+            for reservation in self.lapsed.values():
+                state.lapsed.add(attrs.evolve(reservation))
         for agent in state.agents.values():
             seen_us = self.seen_mono_us.get(agent.agent_id)
             if seen_us is not None:
                 agent.last_seen_mono_us = seen_us
             agent.focus_mono_us = self.focus_mono_us.get(agent.agent_id)
 
-    def _keep_reservation(self, state: State, reservation_id: str) -> None:
-        held = state.holdings.by_id.get(reservation_id)
-        if held is None:
-            self.deadlines.pop(reservation_id, None)
+    def _deadline_us(self, claim: Claim) -> int | None:
+        shown_us, deadline_us = self.deadlines.get(claim.key, (None, None))
+        return deadline_us if shown_us == _ends(claim)[0] else None
+
+    def _keep_claim(self, state: State, key: str) -> None:
+        claim = state.holdings.by_id.get(key) or state.line.by_id.get(key)
+        if claim is None:
+            self.deadlines.pop(key, None)
         else:
-            self.deadlines[reservation_id] = held.deadline_us
-        lapsed = state.lapsed.by_id.get(reservation_id)
+            self.deadlines[key] = _ends(claim)
+        lapsed = state.lapsed.by_id.get(key)
         if lapsed is None:
-            self.lapsed.pop(reservation_id, None)
+            self.lapsed.pop(key, None)
         else:
             # A copy: the state goes on changing its own.
-            self.lapsed[reservation_id] = attrs.evolve(lapsed)
+            self.lapsed[key] = attrs.evolve(lapsed)
+
+
+def _ends(claim: Claim) -> tuple[int, int]:
+    """When the claim ends, by the wall clock as it is shown and by the monotonic clock."""
+    if isinstance(claim, Reservation):
+        return claim.expires_at_us, claim.deadline_us
+    assert isinstance(claim, Ticket)
+    return claim.wait_until_us, claim.deadline_us
+
+
+def _claims(state: State) -> tuple[Claim, ...]:
+    return (*state.holdings.by_id.values(), *state.line.by_id.values())

@@ -2,7 +2,20 @@
 
 from typing import Any
 
-from intermute.domain import agents, commands, messages, pokes, reservations, settings, windows
+from intermute.domain import (
+    agents,
+    commands,
+    fences,
+    leases,
+    messages,
+    narrowing,
+    pokes,
+    preflight,
+    reservations,
+    settings,
+    waiting,
+    windows,
+)
 from intermute.domain.commands import Caller, Command
 from intermute.domain.decision import Accepted, Decision, Decisions
 from intermute.domain.entities import decisions as entities
@@ -68,9 +81,14 @@ def _may_override(command: Command, caller: Caller) -> bool:
 _DECISIONS: Decisions = {
     **agents.DECISIONS,
     **entities.DECISIONS,
+    **fences.DECISIONS,
+    **leases.DECISIONS,
     **messages.DECISIONS,
+    **narrowing.DECISIONS,
     **pokes.DECISIONS,
+    **preflight.DECISIONS,
     **reservations.DECISIONS,
     **settings.DECISIONS,
+    **waiting.DECISIONS,
     **windows.DECISIONS,
 }

@@ -57,6 +57,8 @@ PATTERNS_ACTIVE_MAX: Final = 250_000
 # Characters of patterns with wildcards, in one request and held by one agent. Two patterns that
 # were built to be slow cost milliseconds, and what a decision costs is the product of these.
 WILD_LEN_MAX: Final = 8_192
+TICKETS_PER_AGENT_MAX: Final = 32
+TICKETS_MAX: Final = 5_000
 PATTERNS_LAPSED_MAX: Final = 50_000
 ENTITIES_MAX: Final = 100_000
 PROJECTS_MAX: Final = 10_000
@@ -66,12 +68,39 @@ PROJECTS_MAX: Final = 10_000
 TTL_DEFAULT_MS: Final = 30 * 60 * 1000
 TTL_MAX_MS: Final = 24 * 60 * 60 * 1000
 TTL_ABSURD_MS: Final = 366 * 24 * 60 * 60 * 1000
+# A holder and those who wait are told so long before a lease lapses, or at its last quarter.
+WARNING_MS: Final = 60_000
 HEARTBEAT_GRACE_MS: Final = 5 * 60 * 1000
 SESSION_STALE_MS: Final = 5 * 60 * 1000
 SWEEP_INTERVAL_MS: Final = 1_000
 IDEMPOTENCY_KEPT_MS: Final = 25 * 60 * 60 * 1000
 IDEMPOTENCY_PURGE_ROWS_MAX: Final = 1_000
 PRESENCE_GRAIN_MS: Final = 10_000
+
+# Waiting. A ticket lasts so long when its waiter is not on the line; what it is granted has to be
+# taken up within the time to confirm.
+WAIT_MAX_MS: Final = 10 * 60 * 1000
+QUEUE_DEFAULT_MS: Final = 30 * 60 * 1000
+QUEUE_MAX_MS: Final = 24 * 60 * 60 * 1000
+CONFIRM_MS: Final = 30_000
+# While an agent is on the line, the server says so often for it that it lives.
+LINE_HEARTBEAT_MS: Final = 60_000
+CONFLICTS_COUNTED_MAX: Final = 1_000
+# How many claims in the way of one another a search for a circle looks at.
+DEADLOCK_CLAIMS_MAX: Final = 50_000
+# How many of the grants made since are looked through for the one that took a fencing token's
+# paths, and for what they cost: one for a plain path, more for a pattern with wildcards.
+FENCE_GRANTS_MAX: Final = 10_000
+FENCE_PATTERNS_MAX: Final = 2_500
+
+# Plans. What their patterns may cost to compare with one another is counted in nanoseconds of a
+# plain machine, and on the high side: plans that people mean stay far below.
+STEPS_MAX: Final = 1_000
+STEP_ID_LEN_MAX: Final = 200
+PLAN_PATTERNS_MAX: Final = 4_096
+PLAN_WILD_LEN_MAX: Final = 32_768
+PLAN_WORK_MAX: Final = 500_000_000
+PLAN_CONFLICTS_PER_STEP_MAX: Final = 10
 
 # Pages, in rows. A page of messages ends early where its text has so many characters.
 PAGE_MAX: Final = 1_000
@@ -178,8 +207,20 @@ PROBLEM_DETAIL_LEN_MAX: Final = 2_000
 
 assert TTL_DEFAULT_MS <= TTL_MAX_MS < TTL_ABSURD_MS
 assert HEARTBEAT_GRACE_MS <= TTL_MAX_MS
+assert 3 * LINE_HEARTBEAT_MS <= HEARTBEAT_GRACE_MS
+assert CONFIRM_MS <= HEARTBEAT_GRACE_MS
+assert WAIT_MAX_MS <= QUEUE_DEFAULT_MS <= QUEUE_MAX_MS
+assert TICKETS_PER_AGENT_MAX <= TICKETS_MAX
 assert PATTERNS_PER_REQUEST_MAX <= PATTERNS_PER_AGENT_DEFAULT <= PATTERNS_PER_AGENT_MAX
 assert PATTERNS_PER_AGENT_MAX <= PATTERNS_ACTIVE_MAX
+assert TICKETS_PER_AGENT_MAX <= TICKETS_MAX <= PATTERNS_ACTIVE_MAX
+assert CONFLICTS_LISTED_MAX <= CONFLICTS_COUNTED_MAX
+assert PLAN_CONFLICTS_PER_STEP_MAX <= CONFLICTS_LISTED_MAX
+assert max(STEPS_MAX, PATTERNS_PER_REQUEST_MAX) <= PLAN_PATTERNS_MAX
+assert WILD_LEN_MAX <= PLAN_WILD_LEN_MAX
+assert CONFIRM_MS <= HEARTBEAT_GRACE_MS
+assert QUEUE_DEFAULT_MS <= QUEUE_MAX_MS
+assert WARNING_MS < TTL_DEFAULT_MS
 assert FEED_PAGE_MAX <= FEED_QUEUE_LEN_MAX < FEED_LAG_MAX
 assert BATCH_COMMANDS_MAX <= BATCH_LEN_MAX
 assert BATCH_COMMANDS_MAX <= REQUESTS_IN_FLIGHT_MAX

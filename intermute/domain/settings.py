@@ -12,7 +12,7 @@ LIVE_WORDS = {"on": True, "off": False, "default": None}
 
 
 def configure(state: State, command: ConfigureProject, stamp: Stamp, caller: Caller) -> Decision:
-    """Case sensitivity changes which patterns overlap, so it changes only while nothing is held.
+    """Case sensitivity changes which patterns overlap, so nothing may be held or waited for.
 
     What is typed into terminals is an operator's decision.
     """
@@ -28,11 +28,12 @@ def configure(state: State, command: ConfigureProject, stamp: Stamp, caller: Cal
             )
         live = LIVE_WORDS[command.live_transport]
     answer = ProjectView(state.project, case_sensitive, live)
-    if case_sensitive != state.case_sensitive and len(state.holdings):
+    if case_sensitive != state.case_sensitive and (len(state.holdings) or len(state.line)):
         return Refusal(
             Code.SETTING_IN_USE,
             f"case sensitivity decides which paths are the same, and {len(state.holdings)} "
-            "reservations are held under the present setting: change it when none is",
+            f"reservations are held and {len(state.line)} waited for under the present setting: "
+            "change it when there are none",
         )
     if (case_sensitive, live) == (state.case_sensitive, state.live_transport):
         return Accepted(answer)

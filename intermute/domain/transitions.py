@@ -6,7 +6,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from intermute.domain import agents, reservations
+import attrs
+
+from intermute.domain import agents, leases, waiting
 from intermute.domain.events import (
     ENTITY_EVENTS,
     AgentMetadataMerged,
@@ -31,19 +33,28 @@ from intermute.domain.events import (
     PeerWindowPokeSettled,
     PokeSurfaced,
     ProjectConfigured,
+    ReservationCancelled,
     ReservationCreated,
     ReservationExpired,
+    ReservationExpiring,
+    ReservationGranted,
+    ReservationNarrowed,
+    ReservationQueued,
     ReservationReleased,
     ReservationRenewed,
+    ReservationSkipped,
     Seen,
+    TicketEvent,
     TokenBound,
     TokenSet,
     WindowExpired,
     WindowRegistered,
 )
+from intermute.domain.holdings import Claim, Reservation, parse_pattern
 from intermute.domain.panes import Window
 from intermute.domain.pokes import PENDING
-from intermute.domain.state import Agent, Reservation, State, parse_pattern
+from intermute.domain.state import Agent, State
+from intermute.globs import Pattern
 
 
 def apply(state: State, event: Event) -> None:
@@ -119,21 +130,23 @@ def _contact_removed(state: State, event: Event, data: ContactRemoved) -> None:
 
 def _created(state: State, event: Event, data: ReservationCreated) -> None:
     granted = Reservation(
-        reservation_id=data.reservation_id,
+        key=data.reservation_id,
         agent_id=data.agent_id,
         patterns=data.patterns,
-        exclusive=data.exclusive,
+        mode=data.mode,
         reason=data.reason,
         ttl_ms=data.ttl_ms,
+        renew_on_heartbeat=data.renew_on_heartbeat,
         created_at_us=event.at_us,
         expires_at_us=data.expires_at_us,
         deadline_us=state.mono_us + data.expires_at_us - event.at_us,
         cursor=event.cursor,
-        parsed=tuple(parse_pattern(p, case_sensitive=state.case_sensitive) for p in data.patterns),
+        parsed=_parse(state, data.patterns),
+        ticket_id=data.ticket_id,
     )
     state.touched[data.reservation_id] = None
     state.holdings.add(granted)
-    reservations.forget_taken(state, granted)
+    leases.forget_taken(state, granted)
 
 
 def _renewed(state: State, event: Event, data: ReservationRenewed) -> None:
@@ -142,21 +155,66 @@ def _renewed(state: State, event: Event, data: ReservationRenewed) -> None:
     if reservation is None:
         reservation = state.lapsed.remove(data.reservation_id)
         state.holdings.add(reservation)
-        reservations.forget_taken(state, reservation)
+        leases.forget_taken(state, reservation)
+    if data.cause != "restart":
+        reservation.ticket_id = None
     reservation.ttl_ms = data.ttl_ms
     reservation.expires_at_us = data.expires_at_us
     deadline_us = state.mono_us + data.expires_at_us - event.at_us
     state.holdings.extend(reservation, deadline_us=deadline_us)
 
 
+def _narrowed(state: State, event: Event, data: ReservationNarrowed) -> None:
+    reservation = state.holdings.by_id[data.reservation_id]
+    _free(state, attrs.evolve(reservation))
+    state.holdings.narrow(reservation, data.patterns, _parse(state, data.patterns))
+
+
 def _released(state: State, event: Event, data: ReservationReleased) -> None:
     state.touched[data.reservation_id] = None
-    state.holdings.remove(data.reservation_id)
+    _free(state, state.holdings.remove(data.reservation_id))
 
 
 def _expired(state: State, event: Event, data: ReservationExpired) -> None:
     state.touched[data.reservation_id] = None
-    reservations.lapse(state, state.holdings.remove(data.reservation_id))
+    lapsed = state.holdings.remove(data.reservation_id)
+    _free(state, lapsed)
+    # What was never taken up is not to be taken back either: its waiter has been skipped.
+    if lapsed.ticket_id is None:
+        leases.lapse(state, lapsed)
+
+
+def _queued(state: State, event: Event, data: ReservationQueued) -> None:
+    state.touched[data.ticket_id] = None
+    known = state.line.by_id.get(data.ticket_id)
+    if known is not None:
+        waiting.ask_again(state, known, data)
+        return
+    parsed = _parse(state, data.patterns)
+    state.line.add(waiting.make_ticket(state, data, parsed, cursor=event.cursor))
+
+
+def _granted(state: State, event: Event, data: ReservationGranted) -> None:
+    # What it waited for is held now, so nothing has become free.
+    state.touched[data.ticket_id] = None
+    state.line.remove(data.ticket_id)
+
+
+def _left_line(state: State, event: Event, data: TicketEvent) -> None:
+    # One that was granted and not taken up has left it before.
+    if data.ticket_id in state.line.by_id:
+        state.touched[data.ticket_id] = None
+        _free(state, state.line.remove(data.ticket_id))
+
+
+def _free(state: State, claim: Claim) -> None:
+    """Something no longer stands in anybody's way; those who wait may want to know."""
+    if len(state.line):
+        state.freed.append(claim)
+
+
+def _parse(state: State, patterns: tuple[str, ...]) -> tuple[Pattern, ...]:
+    return tuple(parse_pattern(text, case_sensitive=state.case_sensitive) for text in patterns)
 
 
 def _configured(state: State, event: Event, data: ProjectConfigured) -> None:
@@ -258,8 +316,14 @@ _EVENTS: dict[type[EventData], Callable[[State, Event, Any], None] | None] = {
     ContactRemoved: _contact_removed,
     ReservationCreated: _created,
     ReservationRenewed: _renewed,
+    ReservationNarrowed: _narrowed,
     ReservationReleased: _released,
     ReservationExpired: _expired,
+    ReservationExpiring: None,
+    ReservationQueued: _queued,
+    ReservationGranted: _granted,
+    ReservationSkipped: _left_line,
+    ReservationCancelled: _left_line,
     ProjectConfigured: _configured,
     WindowRegistered: _window_registered,
     WindowExpired: _window_expired,

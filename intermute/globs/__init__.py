@@ -1,8 +1,17 @@
 """The pattern language: exact overlap of path patterns, witnesses, and an index of them."""
 
-from intermute.globs.decide import matches, overlap, witness
+from intermute.globs.decide import covers, matches, overlap, witness
 from intermute.globs.index import PatternIndex
 from intermute.globs.pattern import Pattern, parse
 from intermute.globs.syntax import BadPattern
 
-__all__ = ["BadPattern", "Pattern", "PatternIndex", "matches", "overlap", "parse", "witness"]
+__all__ = [
+    "BadPattern",
+    "Pattern",
+    "PatternIndex",
+    "covers",
+    "matches",
+    "overlap",
+    "parse",
+    "witness",
+]

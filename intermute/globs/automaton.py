@@ -10,6 +10,7 @@ Sets of states are always closed: what can be reached without reading is in them
 """
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from itertools import accumulate
 from operator import xor
 from typing import Final
@@ -255,14 +256,31 @@ class Automaton:
         Args:
             states: Closed set of boundary states.
         """
-        real = [
-            at
-            for at in range(states.bit_length())
-            if states >> at & 1 and (self._labels[at] is not None or self._stay_inside >> at & 1)
-        ]
-        if len(real) != 1:
-            return "", ""
-        (at,) = real
+        readers = list(self._readers(states))
+        return self._ends_at(readers[0]) if len(readers) == 1 else ("", "")
+
+    def next_choices(self, states: int) -> tuple[int, list[tuple[int, str, str]]]:
+        """What can be read as the next segment, state by state.
+
+        Args:
+            states: Closed set of boundary states.
+
+        Returns:
+            The states after any name whatever, and those states that may read further names, each
+            as a set of its own with what such a name begins and ends with.
+        """
+        free = states & self._stay_anywhere
+        bound = [(1 << at, *self._ends_at(at)) for at in self._readers(states & ~free)]
+        return (self.read(free, "a/") if free else 0), bound
+
+    def _readers(self, states: int) -> Iterator[int]:
+        """The bits of those states that can read a character."""
+        for at in range(states.bit_length()):
+            if states >> at & 1 and (self._labels[at] is not None or self._stay_inside >> at & 1):
+                yield at
+
+    def _ends_at(self, at: int) -> tuple[str, str]:
+        """What every name that can be read from the state at a bit begins and ends with."""
         head: str | None = None
         run = ""
         while (label := self._labels[at]) != "/":

@@ -55,6 +55,25 @@ def matches(pattern: Pattern, path: str) -> bool:
     return automaton.read(automaton.start, path + "/") & automaton.accept != 0
 
 
+def covers(whole: Pattern, part: Pattern) -> bool:
+    """Whether every path that `part` matches is certain to be matched by `whole`.
+
+    True is exact: it is said when the two mean the same text, or when `whole` matches everything
+    from the directory on in which all matches of `part` lie. For a `part` without wildcards false
+    is exact, too; with wildcards it may only mean that looking at its beginning does not tell.
+
+    Raises:
+        ValueError: One ignores case and the other does not.
+    """
+    _same_case_rule(whole, part)
+    if whole.normalised == part.normalised:
+        return True
+    head = _head(part.items) if part.path is None else part.path + "/"
+    automaton = whole.automaton
+    states = automaton.read(automaton.start, head)
+    return states & automaton.accept != 0 and states & automaton.everything != 0
+
+
 def _same_case_rule(a: Pattern, b: Pattern) -> None:
     if a.case_sensitive != b.case_sensitive:
         raise ValueError("patterns with different case rules cannot be compared")

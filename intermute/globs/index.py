@@ -9,9 +9,15 @@ from intermute.globs.decide import overlap
 from intermute.globs.pattern import Pattern
 from intermute.globs.product import Product
 from intermute.globs.segments import WildSegment, filings_of
-from intermute.globs.trie import Node
+from intermute.globs.trie import Node, WildEdges
 
 Key = TypeVar("Key", bound=Hashable)
+
+# What may be read next, as `Automaton.next_choices` tells it.
+Choices = tuple[int, list[tuple[int, str, str]]]
+
+# From more states than this, a segment is read from all of them at once and not one by one.
+CHOICES_MAX = 8
 
 
 class PatternIndex(Generic[Key]):
@@ -174,11 +180,12 @@ class PatternIndex(Generic[Key]):
 class _Walk:
     """Steps of an automaton along the edges of the tree, remembered for one search."""
 
-    __slots__ = ("_after", "_automaton", "_names")
+    __slots__ = ("_after", "_automaton", "_choices", "_names")
 
     def __init__(self, automaton: Automaton) -> None:
         self._automaton = automaton
         self._after: dict[tuple[int, str], int] = {}
+        self._choices: dict[int, Choices] = {}
         self._names: dict[int, list[str] | None] = {}
 
     def onward(self, node: Node[Key], states: int) -> Iterator[tuple[Node[Key], int]]:
@@ -187,10 +194,8 @@ class _Walk:
         if node.wild:
             if node.wild.glob is not None:
                 yield node.wild.glob, self._automaton.pass_segments(states)
-            for segment, child in node.wild.edges.values():
-                after = self._after_wild(segment, states)
-                if after:
-                    yield child, after
+            if node.wild.edges:
+                yield from self._onward_by_wild(node.wild, states)
 
     def _onward_by_name(
         self, children: dict[str, Node[Key]], states: int
@@ -203,12 +208,37 @@ class _Walk:
                 if name in children:
                     yield children[name], self._after_name(name, states)
             return
-        head, tail = self._automaton.next_ends(states)
+        free, bound = self._choices_from(states)
         for name, child in children.items():
-            if name.startswith(head) and name.endswith(tail):
-                after = self._after_name(name, states)
-                if after:
-                    yield child, after
+            met = 0
+            for choice, head, tail in bound:
+                if name.startswith(head) and name.endswith(tail):
+                    met |= choice
+            after = self._after_name(name, met) | free if met else free
+            if after:
+                yield child, after
+
+    def _onward_by_wild(self, wild: WildEdges[Key], states: int) -> Iterator[tuple[Node[Key], int]]:
+        free, bound = self._choices_from(states)
+        for segment, child in wild.edges.values():
+            met = 0
+            for choice, head, tail in bound:
+                if segment.can_meet(head, tail):
+                    met |= choice
+            after = self._after_wild(segment, met) if met else 0
+            if free and segment.has_names:
+                after |= free
+            if after:
+                yield child, after
+
+    def _choices_from(self, states: int) -> Choices:
+        choices = self._choices.get(states)
+        if choices is None:
+            choices = self._automaton.next_choices(states)
+            if len(choices[1]) > CHOICES_MAX:
+                choices = 0, [(states, "", "")]
+            self._choices[states] = choices
+        return choices
 
     def _after_name(self, name: str, states: int) -> int:
         after = self._after.get((states, name))

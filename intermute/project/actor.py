@@ -18,11 +18,13 @@ from intermute.domain.commands import Caller, Command
 from intermute.domain.continuity import Continuity
 from intermute.domain.decide import advance, decide, refuse, replay_marks
 from intermute.domain.decision import Accepted, Decision
-from intermute.domain.events import Event
+from intermute.domain.events import Event, ReservationGranted
+from intermute.domain.leases import next_due_us
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.stamp import Stamp
 from intermute.domain.state import State
 from intermute.domain.transitions import apply, mark
+from intermute.domain.waiting import admissions, confirm
 from intermute.project.breaker import Breaker, BreakerState
 from intermute.project.clock import Clock
 from intermute.project.committing import Committer
@@ -73,6 +75,7 @@ class ProjectActor:
         breaker: Breaker,
         committer: Committer,
         publish: Callable[[Sequence[Published]], None] = lambda _: None,
+        on_line: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._writer = writer
         self._tag = tag
@@ -80,6 +83,7 @@ class ProjectActor:
         self._clock = clock
         self._committer = committer
         self._publish = publish
+        self._on_line = on_line
         self._unpublished: list[Published] = []
         self.breaker = breaker
         self.epoch = writer.take_over()
@@ -97,13 +101,14 @@ class ProjectActor:
         await self._run_batch(left)
 
     def may_stop(self) -> bool:
-        """A project with leases has something to watch, one with pokes something to record."""
-        return len(self._state.holdings) == 0 and not self._state.pokes
+        """A project with leases or somebody who waits has something to watch, pokes to record."""
+        left = len(self._state.holdings) + len(self._state.line) + len(self._state.pokes)
+        return left == 0
 
     def sweep(self) -> Ask | None:
         """What the sweeper has to ask for now, None when nothing is due."""
         stamp = self._clock.stamp()
-        deadline_us = self._state.holdings.next_deadline_us()
+        deadline_us = next_due_us(self._state)
         due = deadline_us is not None and deadline_us <= stamp.mono_us
         purge = self._purge_at_us is not None and self._purge_at_us <= stamp.at_us
         if not due and not purge:
@@ -200,7 +205,7 @@ class ProjectActor:
 
     def _lease_due(self, stamp: Stamp) -> bool:
         """Whether a batch of checks has leases to expire first; not while the breaker is open."""
-        deadline_us = self._state.holdings.next_deadline_us()
+        deadline_us = next_due_us(self._state)
         if deadline_us is None or deadline_us > stamp.mono_us:
             return False
         return self.breaker.state(stamp.mono_us) is not BreakerState.OPEN
@@ -229,9 +234,11 @@ class ProjectActor:
         told: list[Told | CommandFailed] = []
         for ask in batch:
             advance(self._state, ask.stamp)
-            self.seq += 1
             if writes:
                 self._expire_due()
+                if guard is not None:
+                    guard.keep(self._state)
+            self.seq += 1
             told.append(self._decide(ask, guard))
         return told
 
@@ -268,14 +275,17 @@ class ProjectActor:
     def _answer(self, ask: Ask) -> Told:
         """Decide one command, or give the answer that the same request had before."""
         self._writing = False
+        seq = self.seq
         if ask.idempotency is not None:
             known = self._recall(ask, ask.idempotency)
             if known is not None:
                 replayed = isinstance(known, Accepted)
-                return Told(self.epoch, self.seq, known, replayed=replayed)
+                return Told(self.epoch, seq, known, replayed=replayed)
         decision = decide(self._state, ask.command, ask.stamp, ask.caller)
         if isinstance(decision, Accepted):
             self._write(decision)
+            self._take_up(decision)
+            self._admit()
             if ask.idempotency is not None:
                 if self._purge_at_us is None:
                     self._purge_at_us = self._state.at_us + limits.IDEMPOTENCY_KEPT_MS * 1000
@@ -287,7 +297,7 @@ class ProjectActor:
                 )
         if isinstance(ask.command, commands.ExpireLeases):
             self._purge()
-        return Told(self.epoch, self.seq, decision)
+        return Told(self.epoch, seq, decision)
 
     def _recall(self, ask: Ask, idempotency: Idempotency) -> Decision | None:
         known = self._writer.recall(idempotency.key, idempotency.fingerprint, ask.command.answer)
@@ -322,6 +332,31 @@ class ProjectActor:
             self._writer.note(note)
             mark(self._state, note)
 
+    def _admit(self) -> None:
+        """Let those go on who waited for what was just freed."""
+        if self._state.freed:
+            for admitted in admissions(self._state):
+                self._write(admitted)
+                self._take_up(admitted)
+            self._state.freed.clear()
+
+    def _take_up(self, accepted: Accepted) -> None:
+        """Confirm a grant for the open call that waits for it, which saves it a commit.
+
+        A decision of its own, so the call's answer has a place of its own in the order.
+        """
+        for data in accepted.events:
+            if isinstance(data, ReservationGranted) and self._on_line(data.ticket_id):
+                granted = self._unpublished[-1]
+                assert granted.event.data is data, "a grant is the last that happens"
+                command = commands.ConfirmGrant(data.ticket_id, agent_id=data.agent_id)
+                stamp = Stamp(self._state.at_us, self._state.mono_us, 0)
+                decision = confirm(self._state, command, stamp, _NOBODY)
+                assert isinstance(decision, Accepted), "what was just granted can be taken up"
+                self._write(decision)
+                self.seq += 1
+                granted.taken_up = Told(self.epoch, self.seq, decision)
+
     def _speak(self) -> None:
         """Let the feeds have what has just become durable."""
         published, self._unpublished = self._unpublished, []
@@ -330,12 +365,13 @@ class ProjectActor:
 
     def _expire_due(self) -> None:
         """Before a command is decided, whatever has lapsed by its stamp has lapsed."""
-        deadline_us = self._state.holdings.next_deadline_us()
+        deadline_us = next_due_us(self._state)
         if deadline_us is not None and deadline_us <= self._state.mono_us:
             stamp = Stamp(self._state.at_us, self._state.mono_us, 0)
             decision = decide(self._state, commands.ExpireLeases(), stamp, _NOBODY)
             assert isinstance(decision, Accepted)
             self._write(decision)
+            self._admit()
 
     def _purge(self) -> None:
         """Forget some remembered answers that are old enough, and learn when to do it again."""

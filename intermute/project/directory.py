@@ -29,7 +29,7 @@ from intermute.project.breaker import Breaker, BreakerState
 from intermute.project.clock import Clock, SystemClock
 from intermute.project.committing import CommitMode, Committer
 from intermute.project.delivery import Deliveries, Tmux
-from intermute.project.feeds import Feeds, Subscriber
+from intermute.project.feeds import Feeds, Published, Subscriber
 from intermute.project.messages import (
     Ask,
     Asked,
@@ -44,6 +44,7 @@ from intermute.project.messages import (
     Told,
 )
 from intermute.project.searching import Searches
+from intermute.project.waiting import OpenCalls
 from intermute.storage import faults
 from intermute.storage.connections import settle
 from intermute.storage.files import DataDirectory, project_tag
@@ -112,6 +113,7 @@ class Projects:
         self.searches = Searches(self._data.find)
         live = settings.rules.live_transport
         self.deliveries = Deliveries(self.ask, settings.tmux, live_default=live)
+        self.open_calls = OpenCalls()
         self._actors: Directory[str, Message, Any] = Directory(
             self._open_actor,
             live_max=settings.live_max,
@@ -400,14 +402,20 @@ class Projects:
                 clock=self._clock,
                 breaker=self._breaker(tag),
                 committer=Committer(self._settings.commit),
-                publish=partial(self._feeds.publish, tag),
+                publish=partial(self._publish, tag),
+                on_line=partial(self.open_calls.are_on_line, tag),
             )
             await actor.start()
+            self.open_calls.look_again(tag)
         except faults.FAULTS as error:
             raise ProjectUnusable(faults.describe(error).kind) from error
         except (faults.StorageError, StorageUnavailable) as error:
             raise ProjectUnusable(str(error)) from error
         return actor
+
+    def _publish(self, tag: str, batch: Sequence[Published]) -> None:
+        self.open_calls.publish(tag, batch)
+        self._feeds.publish(tag, batch)
 
     async def _sweep(self, tag: str, actor: ProjectActor) -> None:
         """Ask the actor, through its own mailbox, to do what time has made due."""

@@ -17,6 +17,7 @@ import trio
 
 from intermute.domain import limits
 from intermute.domain.events import Event
+from intermute.project.messages import Told
 
 # The log after a cursor, in pages that are bounded in events and in characters; empty at its end.
 ReadLog = Callable[[int], list[Event]]
@@ -28,11 +29,13 @@ class Published:
 
     Attributes:
         data_len: How long its data is, in characters of JSON.
+        taken_up: Of a grant that was taken up at once for an open call, the decision that did it.
         frames: What it looks like to its readers, made once for those who see the same.
     """
 
     event: Event
     data_len: int = 0
+    taken_up: Told | None = None
     frames: dict[Any, bytes] = attrs.field(factory=dict)
 
     @property

@@ -7,9 +7,12 @@ import msgspec
 
 from intermute.domain import limits
 from intermute.domain.agents import canonical_session
+from intermute.domain.holdings import Reservation, Ticket, parse_pattern
+from intermute.domain.leases import least_after_start_us
+from intermute.domain.modes import Mode
 from intermute.domain.panes import Window
-from intermute.domain.reservations import GRACE_US
-from intermute.domain.state import Agent, Reservation, State, parse_pattern
+from intermute.domain.state import Agent, State
+from intermute.globs import Pattern
 
 Execute = Callable[..., Any]
 
@@ -21,8 +24,8 @@ FROM agents AS a LEFT JOIN presence USING (agent_id) LEFT JOIN credentials USING
 WHERE retired_at_us IS NULL ORDER BY a.rowid
 """
 _ACTIVE = """
-SELECT cursor, reservation_id, agent_id, patterns, exclusive, reason, ttl_ms, created_at_us,
-       expires_at_us
+SELECT cursor, reservation_id, agent_id, coalesce(kept, patterns), mode, reason, ttl_ms,
+       created_at_us, expires_at_us, renew_on_heartbeat, ticket_id
 FROM reservations WHERE ended IS NULL ORDER BY cursor
 """
 _BROADCASTS = """
@@ -36,6 +39,11 @@ FROM windows LEFT JOIN pane_tokens USING (window_id) WHERE expired_at_us IS NULL
 _POKED = """
 SELECT sender, agent_id, created_at_us FROM pokes
 WHERE result = 'pending' OR settled_at_us IS NOT NULL ORDER BY cursor DESC
+"""
+_WAITING = """
+SELECT cursor, ticket_id, agent_id, patterns, mode, reason, ttl_ms, created_at_us,
+       wait_until_us, renew_on_heartbeat, held_open
+FROM tickets WHERE ended IS NULL ORDER BY cursor
 """
 _decode_strings = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_map = msgspec.json.Decoder(dict[str, str]).decode
@@ -66,6 +74,7 @@ def load_state(execute: Execute, state: State) -> None:
     _load_reservations(execute, state)
     _load_broadcasts(execute, state)
     _load_windows(execute, state)
+    _load_line(execute, state)
 
 
 def _load_agents(execute: Execute, state: State) -> None:
@@ -129,21 +138,49 @@ def _load_windows(execute: Execute, state: State) -> None:
 def _load_reservations(execute: Execute, state: State) -> None:
     for row in execute(_ACTIVE):
         patterns = _decode_strings(row[3])
-        left_us = max(min(row[8] - state.at_us, row[6] * 1000), GRACE_US)
+        left_us = max(min(row[8] - state.at_us, row[6] * 1000), least_after_start_us(row[10]))
         state.holdings.add(
             Reservation(
-                reservation_id=row[1],
+                key=row[1],
                 agent_id=row[2],
                 patterns=patterns,
-                exclusive=bool(row[4]),
+                mode=Mode(row[4]),
                 reason=row[5],
                 ttl_ms=row[6],
                 created_at_us=row[7],
                 expires_at_us=row[8],
                 deadline_us=state.mono_us + left_us,
                 cursor=row[0],
-                parsed=tuple(
-                    parse_pattern(p, case_sensitive=state.case_sensitive) for p in patterns
-                ),
+                parsed=_parse(state, patterns),
+                renew_on_heartbeat=bool(row[9]),
+                ticket_id=row[10],
             )
         )
+
+
+def _load_line(execute: Execute, state: State) -> None:
+    """Places in the line outlive whoever kept them; nobody waits longer than was said."""
+    for row in execute(_WAITING):
+        patterns = _decode_strings(row[3])
+        left_us = max(0, min(row[8] - state.at_us, limits.QUEUE_MAX_MS * 1000))
+        state.line.add(
+            Ticket(
+                key=row[1],
+                agent_id=row[2],
+                patterns=patterns,
+                mode=Mode(row[4]),
+                reason=row[5],
+                ttl_ms=row[6],
+                created_at_us=row[7],
+                wait_until_us=row[8],
+                deadline_us=state.mono_us + left_us,
+                cursor=row[0],
+                parsed=_parse(state, patterns),
+                renew_on_heartbeat=bool(row[9]),
+                held_open=bool(row[10]),
+            )
+        )
+
+
+def _parse(state: State, patterns: tuple[str, ...]) -> tuple[Pattern, ...]:
+    return tuple(parse_pattern(text, case_sensitive=state.case_sensitive) for text in patterns)

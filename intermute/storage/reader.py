@@ -11,6 +11,7 @@ from intermute.storage.queries.pokes import PokeQueries
 from intermute.storage.queries.reservations import ReservationQueries
 from intermute.storage.queries.search import SearchQueries
 from intermute.storage.queries.threads import ThreadQueries
+from intermute.storage.queries.waiting import WaitingQueries
 from intermute.storage.queries.windows import WindowQueries
 
 __all__ = ["AgentFilter", "Reader"]
@@ -23,6 +24,7 @@ class Reader(
     ReservationQueries,
     SearchQueries,
     ThreadQueries,
+    WaitingQueries,
     WindowQueries,
     LogQueries,
 ):

@@ -8,10 +8,12 @@ import hashlib
 import secrets
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import msgspec
+import trio
 
 from intermute.domain import commands
 from intermute.domain.commands import Command
@@ -24,6 +26,7 @@ from intermute.project.directory import Asked, Projects, Reader
 from intermute.project.messages import Idempotency
 from intermute.web.access import Caller
 from intermute.web.errors import Refused
+from intermute.web.peers import PEER, Peer
 from intermute.wire.bodies import BadRequest
 
 T = TypeVar("T")
@@ -70,6 +73,11 @@ class Call(ABC):
     def agent_id(self) -> str | None:
         """The agent in whose name it is asked, where the command itself does not say."""
         return self.caller.agent_id
+
+    @property
+    def fencing_token(self) -> str | None:
+        """The token that is shown beside the words, None when there is none."""
+        return None
 
     @property
     @abstractmethod
@@ -132,11 +140,36 @@ class Call(ABC):
             raise Refused(missing(identifier))
         return project
 
+    def project_of_agent(self, named: str | None, agent_id: str | None) -> str:
+        """The project of what an agent has; the agent's id names it by itself, if need be."""
+        if agent_id is not None and not (named or "").strip() and self.caller.project is None:
+            tag = tag_of(agent_id)
+            found = None if tag is None else self.projects.name_of(tag)
+            if found is not None:
+                return found
+        return self.project(named)
+
     # -- Asking -----------------------------------------------------------------------------
 
     def asked(self, command: Command) -> Asked:
         """The command in the caller's name."""
         return Asked(command, self._acting(), self._idempotency(command))
+
+    def also(self, command: Command) -> Asked:
+        """A further command that the request brings about; the client's key is not for it."""
+        return Asked(command, self._acting())
+
+    @contextmanager
+    def until_left(self) -> Iterator[None]:
+        """A block that is cancelled once whoever asked has gone away.
+
+        Here that ends the whole call, with everything that it does.
+        """
+        yield
+
+    def has_left(self) -> bool:
+        """Whether whoever asked is known to have gone, so that `until_left` is about to end."""
+        return False
 
     def _acting(self) -> commands.Caller:
         caller = self.caller
@@ -246,12 +279,37 @@ class HttpCall(Call):
         return self._members(optional, True)
 
     @property
+    def fencing_token(self) -> str | None:
+        return self._header("Intermute-Fencing-Token")
+
+    @property
     def idempotency_key(self) -> str | None:
+        return self._header("Idempotency-Key")
+
+    def _header(self, name: str) -> str | None:
         # Few requests have one, and asking the parsed headers costs more than looking.
-        headers = self._request.scope["headers"]
-        if not any(name == b"idempotency-key" for name, _ in headers):
+        sought = name.lower().encode()
+        if not any(known == sought for known, _ in self._request.scope["headers"]):
             return None
-        return str(self._request.headers["Idempotency-Key"])
+        return str(self._request.headers[name])
+
+    @property
+    def _peer(self) -> Peer | None:
+        found = self._request.scope.get("state", {}).get(PEER)
+        assert found is None or isinstance(found, Peer)
+        return found
+
+    @contextmanager
+    def until_left(self) -> Iterator[None]:
+        peer = self._peer
+        if peer is None:
+            yield
+            return
+        with trio.CancelScope() as scope, peer.watched(scope.cancel):
+            yield
+
+    def has_left(self) -> bool:
+        return self._peer is not None and self._peer.has_left()
 
     def target(self) -> str:
         query = self._request.query_string.decode("latin-1")

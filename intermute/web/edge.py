@@ -70,9 +70,10 @@ class Edge:
         if not isinstance(result, Asking):
             return await result
         asked = call.asked(result.command)
-        told = await self.projects.ask(
-            result.project, asked.command, asked.caller, asked.idempotency
-        )
+        with trio.CancelScope(shield=result.held):
+            told = await self.projects.ask(
+                result.project, asked.command, asked.caller, asked.idempotency
+            )
         return await result.finish(told)
 
     def blueprint(self, noun: str, operations: Iterable[Operation]) -> Blueprint:

@@ -26,6 +26,8 @@ class Asking:
         status: Of an accepted command.
         follow: What is left to do once the command is durable, if anything; it may wait, and
             answers instead. Only called for accepted commands.
+        held: `follow` has to run, if only to be cancelled at once, even when whoever asked has
+            left before the command was durable: it undoes what is of no use to nobody.
     """
 
     project: str
@@ -33,6 +35,7 @@ class Asking:
     render: Callable[[Any], Any]
     status: int = 200
     follow: Callable[[Told], Awaitable[Outcome]] | None = None
+    held: bool = False
 
     def outcome(self, told: Told) -> Outcome:
         """The decision as an answer, with its place in the project's order."""
@@ -47,7 +50,8 @@ class Asking:
         """The answer, after what is left to do was done."""
         if self.follow is None or not isinstance(told.decision, Accepted):
             return self.outcome(told)
-        return place(await self.follow(told), told)
+        outcome = await self.follow(told)
+        return outcome if outcome.told is not None else place(outcome, told)
 
 
 def place(outcome: Outcome, told: Told) -> Outcome:

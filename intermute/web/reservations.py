@@ -3,15 +3,22 @@
 from functools import partial
 
 from intermute.domain import reservations as domain
-from intermute.domain.commands import ReleaseReservation
+from intermute.domain.commands import (
+    CheckFence,
+    ForceRelease,
+    QueuePaths,
+    ReleaseReservation,
+)
 from intermute.domain.limits import CURSOR_MAX, PAGE_MAX
-from intermute.domain.stamp import tag_of
+from intermute.domain.modes import Mode
 from intermute.domain.views import ReservationView
 from intermute.web.calls import Call
 from intermute.web.errors import Refused
 from intermute.web.operations import Asking, Operations
 from intermute.web.outcome import Outcome
+from intermute.web.waiting import waiting
 from intermute.wire import reservations as wire
+from intermute.wire import waiting as wire_waiting
 from intermute.wire.bodies import decimal, flag, line
 
 NO_RESERVATIONS: list[ReservationView] = []
@@ -22,8 +29,11 @@ operations = Operations()
 def reserve(call: Call) -> Asking:
     body = wire.read_reserve(call.members())
     command = wire.reserve(body)
+    project = call.project(body.project)
+    if isinstance(command, QueuePaths):
+        return waiting(call, project, command)
     render = partial(wire.reservation, now_us=call.now_us())
-    return Asking(call.project(body.project), command, render, status=201)
+    return Asking(project, command, render, status=201)
 
 
 @operations.query("reservations.list", "/api/reservations")
@@ -32,7 +42,7 @@ async def list_reservations(call: Call) -> Outcome:
     active = flag(call.query("active"), default=agent_id is None)
     limit = decimal(call.query("limit"), default=PAGE_MAX, most=PAGE_MAX)
     before = decimal(call.query("cursor"), default=CURSOR_MAX, most=CURSOR_MAX)
-    project = _listed_project(call, call.query("project"), agent_id)
+    project = call.project_of_agent(call.query("project"), agent_id)
     await call.projects.wake(project)
     now_us = call.now_us()
     found = call.read(
@@ -60,8 +70,9 @@ async def list_reservations(call: Call) -> Outcome:
 def check(call: Call) -> Asking:
     command = wire.check(
         call.queries("pattern"),
-        exclusive=flag(call.query("exclusive"), default=True),
+        mode=_checked_mode(call),
         agent_id=call.query("agent") or call.query("agent_id") or "",
+        fencing_token=_token(call),
     )
     return Asking(call.project(call.query("project")), command, wire.checked)
 
@@ -89,15 +100,60 @@ def renew(call: Call) -> Asking:
 def release(call: Call) -> Asking:
     reservation_id = call.path("reservation_id")
     project = call.project_of(reservation_id, domain.not_found)
-    command = ReleaseReservation(reservation_id, agent_id=call.agent_id)
+    command = ReleaseReservation(reservation_id, agent_id=call.agent_id, fencing_token=_token(call))
     return Asking(project, command, partial(wire.reservation, now_us=call.now_us()))
 
 
-def _listed_project(call: Call, named: str | None, agent_id: str | None) -> str:
-    """The project whose reservations are listed; an agent's id names its project by itself."""
-    if agent_id is not None and not (named or "").strip() and call.caller.project is None:
-        tag = tag_of(agent_id)
-        found = None if tag is None else call.projects.name_of(tag)
-        if found is not None:
-            return found
-    return call.project(named)
+@operations.command("reservations.narrow", "PATCH", "/api/reservations/<reservation_id>")
+def narrow(call: Call) -> Asking:
+    reservation_id = call.path("reservation_id")
+    command = wire.narrow(reservation_id, call.members(), agent_id=call.agent_id)
+    project = call.project_of(reservation_id, domain.not_found)
+    return Asking(project, command, partial(wire.reservation, now_us=call.now_us()))
+
+
+@operations.command(
+    "reservations.force_release", "POST", "/api/reservations/<reservation_id>/force-release"
+)
+def force_release(call: Call) -> Asking:
+    reservation_id = call.path("reservation_id")
+    reason = wire.force_reason(call.members())
+    project = call.project_of(reservation_id, domain.not_found)
+    command = ForceRelease(reservation_id, reason, by=_operator(call), agent_id=call.agent_id)
+    return Asking(project, command, partial(wire.reservation, now_us=call.now_us()))
+
+
+@operations.command("reservations.handover", "POST", "/api/reservations/<reservation_id>/handover")
+def hand_over(call: Call) -> Asking:
+    reservation_id = call.path("reservation_id")
+    command = wire.hand_over(reservation_id, call.members(), agent_id=call.agent_id)
+    project = call.project_of(reservation_id, domain.not_found)
+    return Asking(project, command, wire_waiting.handed_over)
+
+
+@operations.command("reservations.fence", "GET", "/api/reservations/fence")
+def fence(call: Call) -> Asking:
+    token = wire.read_token(call.query("token") or "")
+    return Asking(call.project(call.query("project")), CheckFence(token), wire.fence)
+
+
+def _token(call: Call) -> int | None:
+    """The fencing token that the caller shows, None when it shows none."""
+    shown = call.query("fencing_token") or call.fencing_token
+    return wire.read_token(shown) if shown else None
+
+
+def _operator(call: Call) -> str:
+    """Who forces something, for whoever is told of it."""
+    caller = call.caller
+    if call.agent_id is not None:
+        return call.agent_id
+    return "a local operator" if caller.key_id is None else f"key {caller.key_id}"
+
+
+def _checked_mode(call: Call) -> Mode:
+    named = call.query("mode")
+    if named:
+        return wire.read_mode(named)
+    exclusive = flag(call.query("exclusive"), default=True)
+    return Mode.EXCLUSIVE if exclusive else Mode.SHARED

@@ -38,6 +38,7 @@ from intermute.web.listeners import (
     open_tcp_listeners,
     open_unix_listener,
 )
+from intermute.web.peers import PEER, Peer
 
 __all__ = [
     "ListenError",
@@ -132,6 +133,7 @@ class _Connection:
         self._server = server
         self._limits = server.limits
         self._stream = stream
+        self._peer = Peer(stream.socket.fileno)
         self._send_lock = trio.Lock()
         self._writes = 0
         self._sending: trio.CancelScope | None = None
@@ -157,7 +159,7 @@ class _Connection:
                 self._server.config,
                 self._server.context,
                 tasks,
-                ConnectionState(self._server.state.copy()),
+                ConnectionState({**self._server.state, PEER: self._peer}),
                 False,
                 client,
                 server,
@@ -165,6 +167,7 @@ class _Connection:
             )
             with self._reading:
                 await self._read()
+            self._peer.leave()
             tasks.pinging.cancel()
             nursery.cancel_scope.deadline = trio.current_time() + LEAVE_S
             await self._protocol.handle(Closed())

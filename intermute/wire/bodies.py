@@ -52,6 +52,34 @@ def convert(members: dict[str, Any], shape: type[T]) -> T:
         raise BadRequest(str(error)) from None
 
 
+def convert_from(members: dict[str, Any], shape: type[T]) -> T:
+    """As `convert`, where the member `from`, which is no name in Python, is `sender` in the shape.
+
+    Raises:
+        BadRequest: It names the member as the client does.
+    """
+    try:
+        return convert(_with_sender(members), shape)
+    except BadRequest as bad:
+        raise BadRequest(str(bad).replace("`$.sender`", "`$.from`")) from None
+
+
+def _with_sender(members: dict[str, Any]) -> dict[str, Any]:
+    if "from" in members:
+        names = ["from"]
+    else:
+        names = [name for name in members if name.lower() == "from"]
+    if not names:
+        return members
+    if "sender" in members or len(names) > 1:
+        raise BadRequest("the member from is there twice")
+    if not isinstance(members[names[0]], str):
+        raise BadRequest("Expected `str` - at `$.from`")
+    renamed = dict(members)
+    renamed["sender"] = renamed.pop(names[0])
+    return renamed
+
+
 def _fold(members: dict[str, Any], known: set[str]) -> dict[str, Any]:
     folded: dict[str, Any] = {}
     for name, member in members.items():

@@ -19,6 +19,7 @@ from intermute.domain.limits import (
     FEED_TYPES_MAX,
 )
 from intermute.domain.messages import visible_bcc
+from intermute.domain.modes import Mode
 from intermute.domain.times import iso
 from intermute.wire.bodies import BadRequest
 from intermute.wire.entities import frame_data
@@ -189,11 +190,13 @@ def _reservation_created(
     return _reservation(
         data,
         data.patterns,
-        exclusive=data.exclusive,
-        mode="exclusive" if data.exclusive else "shared",
+        exclusive=data.mode is Mode.EXCLUSIVE,
+        mode=data.mode.value,
         reason=data.reason,
         ttl_seconds=data.ttl_ms // 1000,
         expires_at=iso(data.expires_at_us),
+        fencing_token=event.cursor,
+        **({} if data.ticket_id is None else {"ticket_id": data.ticket_id}),
     )
 
 
@@ -214,7 +217,30 @@ def _reservation_renewed(
 def _reservation_released(
     data: events.ReservationReleased, event: Event, project: str, version: str | None
 ) -> dict[str, Any]:
-    return _reservation(data, (), released_at=iso(event.at_us), cause=data.cause)
+    more = {
+        name: told
+        for name, told in (
+            ("reason", data.reason),
+            ("by", data.by),
+            ("successor", data.successor),
+        )
+        if told
+    }
+    return _reservation(data, (), released_at=iso(event.at_us), cause=data.cause, **more)
+
+
+@_own_members.register
+def _reservation_narrowed(
+    data: events.ReservationNarrowed, event: Event, project: str, version: str | None
+) -> dict[str, Any]:
+    return _reservation(data, data.patterns)
+
+
+@_own_members.register
+def _reservation_expiring(
+    data: events.ReservationExpiring, event: Event, project: str, version: str | None
+) -> dict[str, Any]:
+    return _reservation(data, data.patterns, expires_at=iso(data.expires_at_us))
 
 
 @_own_members.register
@@ -222,6 +248,53 @@ def _reservation_expired(
     data: events.ReservationExpired, event: Event, project: str, version: str | None
 ) -> dict[str, Any]:
     return _reservation(data, data.patterns, expired_at=iso(event.at_us))
+
+
+def _ticket(data: events.TicketEvent, **more: object) -> dict[str, Any]:
+    shown = {"ticket_id": data.ticket_id, "agent_id": data.agent_id}
+    return {**shown, "data": {**shown, **more}}
+
+
+@_own_members.register
+def _queued(
+    data: events.ReservationQueued, event: Event, project: str, version: str | None
+) -> dict[str, Any]:
+    return _ticket(
+        data,
+        patterns=data.patterns,
+        mode=data.mode.value,
+        reason=data.reason,
+        ttl_seconds=data.ttl_ms // 1000,
+        wait_until=iso(data.wait_until_us),
+    )
+
+
+@_own_members.register
+def _granted(
+    data: events.ReservationGranted, event: Event, project: str, version: str | None
+) -> dict[str, Any]:
+    return _ticket(
+        data,
+        reservation_id=data.reservation_id,
+        patterns=data.patterns,
+        mode=data.mode.value,
+        fencing_token=data.fencing_token,
+        confirm_by=iso(data.confirm_by_us),
+    )
+
+
+@_own_members.register
+def _skipped(
+    data: events.ReservationSkipped, event: Event, project: str, version: str | None
+) -> dict[str, Any]:
+    return _ticket(data, patterns=data.patterns, cause=data.cause)
+
+
+@_own_members.register
+def _cancelled(
+    data: events.ReservationCancelled, event: Event, project: str, version: str | None
+) -> dict[str, Any]:
+    return _ticket(data, cause=data.cause)
 
 
 @_own_members.register

@@ -24,7 +24,7 @@ from intermute.domain.views import (
     ThreadView,
 )
 from intermute.wire.agents import AgentId, Project
-from intermute.wire.bodies import BadRequest, convert, line
+from intermute.wire.bodies import BadRequest, convert, convert_from, line
 
 T = TypeVar("T")
 MessageId = Annotated[str, Meta(max_length=limits.MESSAGE_ID_LEN_MAX)]
@@ -85,7 +85,7 @@ class MarksBody:
 
 
 def read_send(members: dict[str, Any]) -> SendBody:
-    return _from_sender(members, SendBody)
+    return convert_from(members, SendBody)
 
 
 def send(body: SendBody) -> SendMessage:
@@ -116,7 +116,7 @@ def send(body: SendBody) -> SendMessage:
 
 
 def read_broadcast(members: dict[str, Any]) -> BroadcastBody:
-    return _from_sender(members, BroadcastBody)
+    return convert_from(members, BroadcastBody)
 
 
 def broadcast(body: BroadcastBody) -> Broadcast:
@@ -155,31 +155,6 @@ def marks(body: MarksBody, mark: str, *, agent_id: str | None) -> MarkMessages:
     if not message_ids:
         raise BadRequest("message_ids required: an array with at least one id")
     return MarkMessages(agent, message_ids, mark)
-
-
-def _from_sender(members: dict[str, Any], shape: type[T]) -> T:
-    """The members as `shape`, with the names that the client knows in what is wrong with them."""
-    try:
-        return convert(_with_sender(members), shape)
-    except BadRequest as bad:
-        raise BadRequest(str(bad).replace("`$.sender`", "`$.from`")) from None
-
-
-def _with_sender(members: dict[str, Any]) -> dict[str, Any]:
-    """The members with `from` under a name that a class can have."""
-    if "from" in members:
-        names = ["from"]
-    else:
-        names = [name for name in members if name.lower() == "from"]
-    if not names:
-        return members
-    if "sender" in members or len(names) > 1:
-        raise BadRequest("the member from is there twice")
-    if not isinstance(members[names[0]], str):
-        raise BadRequest("Expected `str` - at `$.from`")
-    renamed = dict(members)
-    renamed["sender"] = renamed.pop(names[0])
-    return renamed
 
 
 def _sender(text: str) -> str:

@@ -2,9 +2,10 @@
 
 from typing import Any, Final
 
+from intermute.domain.modes import Mode
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.times import iso
-from intermute.domain.views import ConflictView
+from intermute.domain.views import ConflictView, SupersededView
 
 STATUSES: Final[dict[Code, tuple[int, str]]] = {
     Code.INVALID_REQUEST: (400, "The request is not valid"),
@@ -12,6 +13,7 @@ STATUSES: Final[dict[Code, tuple[int, str]]] = {
     Code.INVALID_PATTERN: (400, "The pattern is not valid"),
     Code.INVALID_PROJECT: (400, "The project name is not valid"),
     Code.INVALID_STATUS: (400, "Not one of the allowed words"),
+    Code.INVALID_PLAN: (400, "The plan is not valid"),
     Code.AGENT_IDENTITY_MISMATCH: (403, "Another agent's identity"),
     Code.AGENT_TOKEN_REQUIRED: (403, "The agent's token is required"),
     Code.AGENT_TOKEN_MISMATCH: (403, "Not the agent's token"),
@@ -32,6 +34,11 @@ STATUSES: Final[dict[Code, tuple[int, str]]] = {
     Code.POKE_NOT_FOUND: (404, "No such poke"),
     Code.ACTIVE_SESSION_CONFLICT: (409, "The session is in use"),
     Code.RESERVATION_CONFLICT: (409, "Somebody else holds the path"),
+    Code.DEADLOCK: (409, "To wait would be a deadlock"),
+    Code.NO_SUCH_WAITER: (409, "Nobody waits for that"),
+    Code.STALE_TOKEN: (409, "The fencing token is stale"),
+    Code.NOT_COVERED: (409, "The pattern is not within what is held"),
+    Code.TICKET_NOT_FOUND: (404, "No such ticket"),
     Code.RESERVATION_LAPSED: (409, "The lease has lapsed"),
     Code.ENTITY_EXISTS: (409, "The entity is there already"),
     Code.VERSION_CONFLICT: (409, "Somebody has changed it since"),
@@ -58,21 +65,41 @@ def refusal_members(refusal: Refusal) -> dict[str, Any]:
 
 
 def conflict(found: ConflictView) -> dict[str, Any]:
-    """One conflict. `held_by` is the holder's name, or its id when it is not registered."""
+    """One conflict: somebody holds it, or waits for it and came first.
+
+    `held_by` is the holder's or waiter's name, or its id when it is not registered.
+    """
+    waits = found.standing == "waiting"
     members: dict[str, Any] = {
-        "reservation_id": found.reservation_id,
+        "ticket_id" if waits else "reservation_id": found.reservation_id,
+        "standing": found.standing,
         "agent_id": found.agent_id,
         "held_by": found.held_by,
         "pattern": found.pattern,
         "expires_at": iso(found.expires_at_us),
         "since": iso(found.since_us),
-        "exclusive": found.exclusive,
-        "mode": "exclusive" if found.exclusive else "shared",
+        "exclusive": found.mode is Mode.EXCLUSIVE,
+        "mode": found.mode.value,
         "holder": found.holder,
         "holder_alive": found.holder == "live",
         "requested": found.requested,
         "witness": found.witness,
     }
+    if not waits:
+        members["fencing_token"] = found.fencing_token
     if found.reason:
         members["reason"] = found.reason
     return members
+
+
+def superseded(found: SupersededView) -> dict[str, Any]:
+    """The grant that made an older token stale."""
+    return {
+        "reservation_id": found.reservation_id,
+        "agent_id": found.agent_id,
+        "held_by": found.held_by,
+        "fencing_token": found.fencing_token,
+        "pattern": found.pattern,
+        "witness": found.witness,
+        "since": iso(found.since_us),
+    }

@@ -1,23 +1,33 @@
 """Reservations on the wire, under the names of today's clients and of the requirement document."""
 
+import math
 from typing import Annotated, Any
 
 import attrs
 from msgspec import Meta
 
 from intermute.domain import limits
-from intermute.domain.commands import CheckPaths, RenewReservation, ReservePaths
+from intermute.domain.commands import (
+    CheckPaths,
+    HandOver,
+    NarrowReservation,
+    QueuePaths,
+    RenewReservation,
+    ReservePaths,
+)
+from intermute.domain.modes import ABBREVIATIONS, Mode, parse_mode
 from intermute.domain.times import iso
 from intermute.domain.values import value
-from intermute.domain.views import CheckedView, ReservationView
+from intermute.domain.views import CheckedView, FenceView, ReservationView
 from intermute.wire.agents import AgentId, Project
-from intermute.wire.bodies import BadRequest, convert, line
-from intermute.wire.problems import conflict
+from intermute.wire.bodies import BadRequest, convert, decimal, line
+from intermute.wire.problems import conflict, superseded
 
 # The pattern language has its own, exact length rule; this one only bounds what is looked at.
 PatternText = Annotated[str, Meta(max_length=16_384)]
 Patterns = Annotated[list[PatternText], Meta(max_length=limits.PATTERNS_PER_REQUEST_MAX)]
 Reason = Annotated[str, Meta(max_length=limits.REASON_LEN_MAX)]
+ModeText = Annotated[str, Meta(max_length=32)]
 
 
 @value
@@ -31,17 +41,45 @@ class ReserveBody:
     glob_patterns: Patterns = attrs.field(factory=list)
     exclusive: bool | None = None
     shared: bool | None = None
+    mode: ModeText = ""
     reason: Reason = ""
+    ttl_minutes: int = 0
+    ttl_seconds: int = 0
+    renew_on_heartbeat: bool = False
+    wait_seconds: float = 0.0
+    queue: bool = False
+    queue_seconds: int = 0
+
+
+@value
+class _HoldersBody:
+    """What the holder of a reservation may say of it; each request takes some of this."""
+
+    agent_id: AgentId = ""
+    agent: AgentId = ""
+    fencing_token: int | None = None
+
+
+@value
+class _RenewBody(_HoldersBody):
     ttl_minutes: int = 0
     ttl_seconds: int = 0
 
 
 @value
-class _RenewBody:
-    agent_id: AgentId = ""
-    agent: AgentId = ""
-    ttl_minutes: int = 0
-    ttl_seconds: int = 0
+class _NarrowBody(_HoldersBody):
+    patterns: Patterns = attrs.field(factory=list)
+    path_pattern: PatternText = ""
+
+
+@value
+class _HandoverBody(_HoldersBody):
+    to: AgentId = ""
+
+
+@value
+class _ForceBody:
+    reason: Reason = ""
 
 
 def ttl_ms(*, minutes: int, seconds: int) -> int | None:
@@ -68,7 +106,7 @@ def read_reserve(members: dict[str, Any]) -> ReserveBody:
 
 
 def reserve(body: ReserveBody) -> ReservePaths:
-    """Exclusive unless the body says `exclusive: false` or `shared: true`."""
+    """Exclusive unless the body says otherwise; a `QueuePaths` when it asks to wait."""
     agent_id = line(body.agent_id or body.agent, "agent_id")
     if not agent_id:
         raise BadRequest("agent_id required")
@@ -79,21 +117,73 @@ def reserve(body: ReserveBody) -> ReservePaths:
     if len(patterns) > limits.PATTERNS_PER_REQUEST_MAX:
         raise BadRequest(f"at most {limits.PATTERNS_PER_REQUEST_MAX} patterns in one request")
     asked_ms = ttl_ms(minutes=body.ttl_minutes, seconds=body.ttl_seconds)
-    return ReservePaths(
+    command = ReservePaths(
         agent_id=agent_id,
         patterns=patterns,
-        exclusive=_exclusive(body),
+        mode=_mode(body),
         reason=body.reason,
         ttl_ms=asked_ms or limits.TTL_DEFAULT_MS,
+        renew_on_heartbeat=body.renew_on_heartbeat,
+    )
+    wait = _wait(body)
+    if wait is None:
+        return command
+    wait_ms, held_open = wait
+    return queued(command, wait_ms=wait_ms, held_open=held_open)
+
+
+def queued(command: ReservePaths, *, wait_ms: int, held_open: bool) -> QueuePaths:
+    """The same request, ready to wait."""
+    return QueuePaths(
+        agent_id=command.agent_id,
+        patterns=command.patterns,
+        mode=command.mode,
+        reason=command.reason,
+        ttl_ms=command.ttl_ms,
+        renew_on_heartbeat=command.renew_on_heartbeat,
+        wait_ms=wait_ms,
+        held_open=held_open,
     )
 
 
-def _exclusive(body: ReserveBody) -> bool:
-    if body.exclusive is None:
-        return not body.shared
-    if body.shared is not None and body.shared == body.exclusive:
+def _wait(body: ReserveBody) -> tuple[int, bool] | None:
+    """For how long it waits, and whether on the line; None when it does not wait."""
+    if body.wait_seconds:
+        if body.queue or body.queue_seconds:
+            raise BadRequest("give wait_seconds or queue, not both")
+        if not 0 < body.wait_seconds * 1000 <= limits.WAIT_MAX_MS:
+            raise BadRequest(
+                f"wait_seconds is more than 0 and at most {limits.WAIT_MAX_MS // 1000}: to wait "
+                "longer, ask again or use queue"
+            )
+        return math.ceil(body.wait_seconds * 1000), True
+    if body.queue_seconds and not body.queue:
+        raise BadRequest("queue_seconds is for requests with queue: true")
+    if not body.queue:
+        return None
+    wait_ms = body.queue_seconds * 1000 if body.queue_seconds > 0 else limits.QUEUE_DEFAULT_MS
+    return min(wait_ms, limits.QUEUE_MAX_MS), False
+
+
+def _mode(body: ReserveBody) -> Mode:
+    """The mode that `mode`, `exclusive` and `shared` agree on."""
+    if body.exclusive is not None and body.exclusive == body.shared:
         raise BadRequest("exclusive and shared contradict each other")
-    return body.exclusive
+    flagged: Mode | None = None
+    if body.exclusive is not None or body.shared is not None:
+        flagged = Mode.EXCLUSIVE if body.exclusive or body.shared is False else Mode.SHARED
+    named = read_mode(body.mode) if body.mode else None
+    if named is not None and flagged is not None and named is not flagged:
+        raise BadRequest("mode contradicts exclusive or shared: give one of them")
+    return named or flagged or Mode.EXCLUSIVE
+
+
+def read_mode(text: str) -> Mode:
+    """Raises BadRequest for a word that is no mode."""
+    mode = parse_mode(text.strip())
+    if mode is None:
+        raise BadRequest(f"invalid mode: must be one of {', '.join((*Mode, *ABBREVIATIONS))}")
+    return mode
 
 
 def renew(
@@ -101,22 +191,72 @@ def renew(
 ) -> RenewReservation:
     """`agent_id` is the caller's, from its header; the body may name it instead."""
     body = convert(members, _RenewBody)
-    named = line(body.agent_id or body.agent, "agent_id")
     return RenewReservation(
         reservation_id,
-        agent_id=named or agent_id,
+        agent_id=_holder(body, agent_id),
         ttl_ms=ttl_ms(minutes=body.ttl_minutes, seconds=body.ttl_seconds),
+        fencing_token=body.fencing_token,
     )
 
 
-def check(patterns: list[str], *, exclusive: bool, agent_id: str) -> CheckPaths:
+def narrow(
+    reservation_id: str, members: dict[str, Any], *, agent_id: str | None
+) -> NarrowReservation:
+    """`agent_id` is the caller's, as for a renewal."""
+    body = convert(members, _NarrowBody)
+    first = [body.path_pattern] if body.path_pattern else []
+    patterns = tuple(dict.fromkeys((*first, *body.patterns)))
+    if not patterns:
+        raise BadRequest("patterns required: what of the reservation is kept")
+    return NarrowReservation(
+        reservation_id,
+        patterns,
+        agent_id=_holder(body, agent_id),
+        fencing_token=body.fencing_token,
+    )
+
+
+def hand_over(reservation_id: str, members: dict[str, Any], *, agent_id: str | None) -> HandOver:
+    """`agent_id` is the caller's, as for a renewal."""
+    body = convert(members, _HandoverBody)
+    to = line(body.to, "to")
+    if not to:
+        raise BadRequest("to required: the id of the agent that waits and is to go on")
+    return HandOver(reservation_id, to, agent_id=_holder(body, agent_id))
+
+
+def _holder(body: _HoldersBody, agent_id: str | None) -> str | None:
+    return line(body.agent_id or body.agent, "agent_id") or agent_id
+
+
+def force_reason(members: dict[str, Any]) -> str:
+    """Raises BadRequest when no reason is given: the former holder has to be told one."""
+    reason = convert(members, _ForceBody).reason.strip()
+    if not reason:
+        raise BadRequest("reason required: the holder is told why its reservation was ended")
+    return reason
+
+
+def read_token(text: str) -> int:
+    """Raises BadRequest for what is no fencing token."""
+    token = decimal(text.strip(), default=0, most=limits.CURSOR_MAX)
+    if not token:
+        raise BadRequest("a fencing token is a positive number")
+    return token
+
+
+def check(
+    patterns: list[str], *, mode: Mode, agent_id: str, fencing_token: int | None = None
+) -> CheckPaths:
     """Raises BadRequest when there is no pattern, or too many."""
     wanted = tuple(dict.fromkeys(text for text in patterns if text))
     if not wanted:
         raise BadRequest("pattern required")
     if len(wanted) > limits.PATTERNS_PER_REQUEST_MAX:
         raise BadRequest(f"at most {limits.PATTERNS_PER_REQUEST_MAX} patterns in one request")
-    return CheckPaths(wanted, exclusive=exclusive, agent_id=agent_id.strip() or None)
+    return CheckPaths(
+        wanted, mode=mode, agent_id=agent_id.strip() or None, fencing_token=fencing_token
+    )
 
 
 def reservation(view: ReservationView, *, now_us: int) -> dict[str, Any]:
@@ -127,12 +267,14 @@ def reservation(view: ReservationView, *, now_us: int) -> dict[str, Any]:
         "project": view.project,
         "path_pattern": view.patterns[0],
         "patterns": view.patterns,
-        "exclusive": view.exclusive,
-        "mode": "exclusive" if view.exclusive else "shared",
+        "exclusive": view.mode is Mode.EXCLUSIVE,
+        "mode": view.mode.value,
     }
     if view.reason:
         members["reason"] = view.reason
     members["ttl_seconds"] = view.ttl_ms // 1000
+    if view.renew_on_heartbeat:
+        members["renew_on_heartbeat"] = True
     members["created_at"] = iso(view.created_at_us)
     members["expires_at"] = iso(view.expires_at_us)
     if view.ended == "released" and view.ended_at_us is not None:
@@ -140,6 +282,10 @@ def reservation(view: ReservationView, *, now_us: int) -> dict[str, Any]:
     if view.ended == "expired" and view.ended_at_us is not None:
         members["expired_at"] = iso(view.ended_at_us)
     members["is_active"] = view.ended is None and now_us < view.expires_at_us
+    if view.ticket_id is not None and view.ended is None:
+        members["ticket_id"] = view.ticket_id
+        members["confirm_by"] = iso(view.expires_at_us)
+    members["fencing_token"] = view.cursor
     members["cursor"] = view.cursor
     return members
 
@@ -148,5 +294,23 @@ def checked(view: CheckedView) -> dict[str, Any]:
     return {
         "conflicts": [conflict(found) for found in view.conflicts],
         "free": not view.conflicts,
+        "total": view.total,
         "more": view.more,
     }
+
+
+def fence(view: FenceView) -> dict[str, Any]:
+    """How a fencing token stands."""
+    members: dict[str, Any] = {
+        "fencing_token": view.fencing_token,
+        "newest": view.newest,
+        "status": view.status,
+        "reservation_id": view.reservation_id,
+        "agent_id": view.agent_id,
+        "project": view.project,
+    }
+    if view.ended_at_us is not None:
+        members["ended_at"] = iso(view.ended_at_us)
+    if view.superseded_by is not None:
+        members["superseded_by"] = superseded(view.superseded_by)
+    return members

@@ -15,10 +15,12 @@ from intermute.domain.commands import Caller, Command, ExpireLeases, RegisterAge
 from intermute.domain.decide import advance, decide
 from intermute.domain.decision import Accepted, Decision
 from intermute.domain.events import Event, EventData, Mark, Seen, TokenBound, TokenSet
+from intermute.domain.modes import Mode
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.stamp import Stamp
 from intermute.domain.state import State
 from intermute.domain.transitions import apply, mark
+from intermute.domain.waiting import admissions
 from intermute.storage import projections
 from intermute.storage.archive import FileArchive
 from intermute.storage.migrations import migrate, packaged
@@ -29,11 +31,12 @@ S = 1_000_000
 WALL = 1_700_000_000 * S
 MONO = 5_000 * S
 ENTROPY = 0x0123_4567_89AB_CDEF_0F1E_2D3C_4B5A_6978
-ALICE, BOB, CAROL = "alice", "bob", "carol"
+ALICE, BOB, CAROL, DAVE = "alice", "bob", "carol", "dave"
 SESSIONS = {
     ALICE: "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa",
     BOB: "bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb",
     CAROL: "cccccccc-cccc-4ccc-8ccc-cccccccccccc",
+    DAVE: "dddddddd-dddd-4ddd-8ddd-dddddddddddd",
 }
 NOBODY = Caller()
 OPERATOR = Caller(operator=True)
@@ -47,6 +50,10 @@ class Later:
 
     s: float
     wall_s: float = 0
+
+
+def mode_of(exclusive: bool) -> Mode:
+    return Mode.EXCLUSIVE if exclusive else Mode.SHARED
 
 
 Given = EventData | Mark | Later | Callable[[State], EventData]
@@ -71,8 +78,10 @@ def held(
     agent_id: str,
     *patterns: str,
     exclusive: bool = True,
+    mode: Mode | None = None,
     ttl_s: int = 30 * MINUTE,
     reason: str = "",
+    renew_on_heartbeat: bool = False,
 ) -> Callable[[State], EventData]:
     """A reservation granted at the moment at which it stands in the list."""
 
@@ -81,13 +90,41 @@ def held(
             reservation_id=reservation_id,
             agent_id=agent_id,
             patterns=patterns,
-            exclusive=exclusive,
+            mode=mode or mode_of(exclusive),
             reason=reason,
             ttl_ms=ttl_s * 1000,
             expires_at_us=state.at_us + ttl_s * S,
+            renew_on_heartbeat=renew_on_heartbeat,
         )
 
     return granted
+
+
+def waits(
+    ticket_id: str,
+    agent_id: str,
+    *patterns: str,
+    mode: Mode = Mode.EXCLUSIVE,
+    ttl_s: int = 30 * MINUTE,
+    wait_s: int = 30 * MINUTE,
+    held_open: bool = False,
+) -> Callable[[State], EventData]:
+    """A ticket drawn at the moment at which it stands in the list."""
+
+    def queued(state: State) -> EventData:
+        return events.ReservationQueued(
+            ticket_id=ticket_id,
+            agent_id=agent_id,
+            patterns=patterns,
+            mode=mode,
+            reason="",
+            ttl_ms=ttl_s * 1000,
+            renew_on_heartbeat=False,
+            held_open=held_open,
+            wait_until_us=state.at_us + wait_s * S,
+        )
+
+    return queued
 
 
 def token_hash(text: str) -> bytes:
@@ -141,13 +178,21 @@ def write(state: State, data: EventData, actor: str | None = None) -> None:
     apply(state, event)
 
 
-def carry_out(state: State, decision: Decision) -> None:
-    """Apply what was decided, as the actor does."""
+def carry_out(state: State, decision: Decision) -> tuple[EventData, ...]:
+    """Apply what was decided, and what follows for those who wait, as the actor does; answers
+    the events of those who wait."""
     assert isinstance(decision, Accepted), decision
     for data in decision.events:
         write(state, data, decision.actor)
     for note in decision.marks:
         mark(state, note)
+    followed: list[EventData] = []
+    for admitted in admissions(state) if state.freed else ():
+        for data in admitted.events:
+            write(state, data, admitted.actor)
+        followed += admitted.events
+    state.freed.clear()
+    return tuple(followed)
 
 
 def stamp_of(state: State, entropy: int = ENTROPY) -> Stamp:
@@ -216,8 +261,8 @@ def check(
         return state, decision
     assert isinstance(decision, Accepted), decision
     assert decision.events == expected, decision
-    carry_out(state, decision)
-    assert state.cursor == before + len(expected)
+    followed = carry_out(state, decision)
+    assert state.cursor == before + len(expected) + len(followed)
     if answer is not None:
         assert decision.answer == answer
     return state, decision.answer

@@ -1,5 +1,6 @@
 """What outlives a state that is thrown away behind a fault."""
 
+import attrs
 import pytest
 
 from intermute.domain.commands import (
@@ -58,9 +59,11 @@ def loaded(continuity, *, at_wall_s=0, case_sensitive=True):
     if case_sensitive:
         kept = source.holdings.by_id["kept"]
         kept.deadline_us = MONO + at_wall_s * S
+        kept.expires_at_us = continuity.deadlines.get("kept", (kept.expires_at_us,))[0]
         state.holdings.add(kept)
     state.agents[ALICE] = source.agents[ALICE]
     state.agents[ALICE].last_seen_mono_us = MONO - at_wall_s * S
+    state.cursor = continuity.cursor
     continuity.restore(state)
     return state
 
@@ -119,12 +122,41 @@ def test_a_copy_runs_ahead_alone():
     carry_out(state, ask(state, RenewReservation("kept", ALICE)))
     carry_out(state, ask(state, Heartbeat(ALICE)))
     ahead.keep(state)
-    assert ahead.deadlines == {"kept": MONO + (60 + TTL) * S, "gone": MONO + 120 * S}
+    ends_us = {key: mono_us for key, (_, mono_us) in ahead.deadlines.items()}
+    assert ends_us == {"kept": MONO + (60 + TTL) * S, "gone": MONO + 120 * S}
     assert ahead.lapsed == {}
     again = loaded(continuity)
     assert again.holdings.by_id["kept"].deadline_us == MONO + TTL * S
     assert again.lapsed.by_id["gone"].deadline_us == MONO + 60 * S
     assert again.agents[ALICE].last_seen_mono_us == MONO
+
+
+def test_a_commit_that_was_made_after_all_is_as_the_file_says():
+    """Its outcome was unknown: what it renewed is renewed, and no lapsed lease can come back."""
+    state, continuity = committed([held("new", BOB, "new", ttl_s=TTL)])
+    again = State(tag=TAG, project=PROJECT, at_us=state.at_us, mono_us=state.mono_us)
+    carry_out(state, ask(state, RenewReservation("gone", BOB)))
+    carry_out(state, ask(state, RenewReservation("kept", ALICE)))
+    again.cursor = state.cursor
+    for reservation in state.holdings.by_id.values():
+        again.holdings.add(attrs.evolve(reservation, deadline_us=state.mono_us + 7 * S))
+    continuity.restore(again)
+    ends_us = {key: claim.deadline_us for key, claim in again.holdings.by_id.items()}
+    assert ends_us["kept"] == ends_us["gone"] == state.mono_us + 7 * S
+    assert ends_us["new"] == state.mono_us + TTL * S, "what it did not touch is as it was known"
+    assert len(again.lapsed) == 0
+
+
+def test_nobody_is_warned_again_of_what_was_told():
+    state, continuity = committed([held("short", BOB, "x", ttl_s=100), Later(80)])
+    again = State(tag=TAG, project=PROJECT, at_us=state.at_us, mono_us=state.mono_us)
+    again.cursor = state.cursor
+    for reservation in state.holdings.by_id.values():
+        again.holdings.add(attrs.evolve(reservation))
+    continuity.keep(state)
+    continuity.restore(again)
+    assert [claim.key for claim in again.holdings.due(state.mono_us)] == []
+    assert [claim.key for claim in again.holdings.due(state.mono_us + 20 * S)] == ["short"]
 
 
 def test_what_ended_is_forgotten():

@@ -12,6 +12,7 @@ from intermute.domain.events import (
 )
 from intermute.domain.limits import THREAD_LOOKBACK_MAX
 from intermute.domain.messages import visible_bcc
+from intermute.domain.modes import Mode
 from intermute.domain.refusals import Code
 from intermute.domain.views import SentView
 
@@ -228,7 +229,7 @@ def test_the_policy_for_live_delivery_does_not_bear_on_the_inbox():
 def test_b50_a_shared_path_is_no_consent():
     """B50: an earlier service took any overlap of reservations, shared ones too, for consent."""
     shared = [
-        ReservationCreated(f"r-{name}", name, ("src/**",), False, "", 60_000, WALL + 60 * S)
+        ReservationCreated(f"r-{name}", name, ("src/**",), Mode.SHARED, "", 60_000, WALL + 60 * S)
         for name in (ALICE, BOB)
     ]
     given = [registered(ALICE), guarded(BOB, "auto"), *shared]

@@ -13,6 +13,7 @@ from intermute.domain.events import (
     ReservationReleased,
     Seen,
 )
+from intermute.domain.modes import Mode
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.times import iso
 from intermute.domain.views import ConflictView, ReservationView
@@ -33,6 +34,7 @@ from .table import (
     carry_out,
     check,
     held,
+    mode_of,
     registered,
     state_of,
 )
@@ -41,12 +43,12 @@ NEW_ID = f"rsv_{TAG}_{WALL // 1000:012x}{ENTROPY & (2**64 - 1):016x}"
 
 
 def reserve(agent_id, *patterns, exclusive=True, ttl_s=30 * MINUTE, reason=""):
-    return ReservePaths(agent_id, patterns, exclusive, reason, ttl_s * 1000)
+    return ReservePaths(agent_id, patterns, mode_of(exclusive), reason, ttl_s * 1000)
 
 
 def created(agent_id, *patterns, exclusive=True, ttl_s=30 * MINUTE, reason="", at_us=WALL):
     return ReservationCreated(
-        NEW_ID, agent_id, patterns, exclusive, reason, ttl_s * 1000, at_us + ttl_s * S
+        NEW_ID, agent_id, patterns, mode_of(exclusive), reason, ttl_s * 1000, at_us + ttl_s * S
     )
 
 
@@ -57,7 +59,7 @@ def test_a_grant_says_what_was_granted_and_until_when():
         agent_id=ALICE,
         project="house",
         patterns=("src/*.py", "docs"),
-        exclusive=True,
+        mode=Mode.EXCLUSIVE,
         reason="tidying",
         ttl_ms=90_000,
         created_at_us=WALL,
@@ -85,7 +87,7 @@ def test_the_matrix_of_modes(holds, wants, other):
     if (other, wants) == (ALICE, holds):
         expected = ()
     check(given, reserve(other, "src", exclusive=wants), expected)
-    decision = ask(state_of(given), CheckPaths(("src",), wants, other))
+    decision = ask(state_of(given), CheckPaths(("src",), mode_of(wants), other))
     assert (decision.answer.conflicts == ()) is fine, "the check says what reserve would"
 
 
@@ -137,10 +139,12 @@ def test_a_conflict_names_its_holder_and_a_path():
         pattern="src/*.py",
         requested="src/a*",
         witness=conflict.witness,
-        exclusive=True,
+        mode=Mode.EXCLUSIVE,
         reason="refactoring",
         since_us=WALL,
         expires_at_us=WALL + 30 * MINUTE * S,
+        fencing_token=2,
+        standing="active",
     )
     assert conflict.witness.startswith("src/a")
     assert conflict.witness.endswith(".py")
@@ -174,7 +178,7 @@ def test_conflicts_are_listed_oldest_first_and_each_once():
         held("r2", ALICE, "a", exclusive=False),
         held("r3", BOB, "b/1", "b/2"),
     ]
-    decision = ask(state_of(given), CheckPaths(("b", "a", "c"), exclusive=True))
+    decision = ask(state_of(given), CheckPaths(("b", "a", "c")))
     assert [conflict.reservation_id for conflict in decision.answer.conflicts] == ["r1", "r2", "r3"]
     assert not decision.answer.more
 
@@ -183,9 +187,10 @@ def test_the_list_of_conflicts_is_bounded_and_says_so():
     most = limits.CONFLICTS_LISTED_MAX
     full = [held(f"r{i:04}", ALICE, f"src/{i}") for i in range(most)]
     exact = ask(state_of(full), CheckPaths(("src",))).answer
-    assert (len(exact.conflicts), exact.more) == (most, False)
+    assert (len(exact.conflicts), exact.total, exact.more) == (most, most, False)
     beyond = ask(state_of([*full, held("last", ALICE, "src/last")]), CheckPaths(("src", "src")))
-    assert (len(beyond.answer.conflicts), beyond.answer.more) == (most, True)
+    found = beyond.answer
+    assert (len(found.conflicts), found.total, found.more) == (most, most + 1, True)
     cursors = [
         int(c.reservation_id[1:]) if c.reservation_id != "last" else most
         for c in beyond.answer.conflicts
@@ -195,7 +200,8 @@ def test_the_list_of_conflicts_is_bounded_and_says_so():
         [*full, held("last", ALICE, "src/last")], reserve(BOB, "src"), Code.RESERVATION_CONFLICT
     )
     assert refusal.data["more"] is True
-    assert f"{most - 1} or more more" in refusal.detail
+    assert refusal.data["total"] == most + 1
+    assert f"({most} more in the way)" in refusal.detail
 
 
 def test_one_other_conflict_is_counted_in_the_detail():

@@ -4,7 +4,9 @@ from intermute.domain.entities.kinds import KINDS, Shape
 
 TEXT, TEXTS, MAP, FLAG, WHOLE = "text", "texts", "map", "flag", "whole"
 NUMBER, TIME, STEPS, EITHER, COMMANDS = "number", "time", "steps", "text or texts", "commands"
+PLAN = "plan"
 LEASE = {"ttl_minutes": WHOLE, "ttl_seconds": WHOLE}
+HOLDER = {"agent_id": TEXT, "agent": TEXT, "fencing_token": WHOLE}
 MARK = {"agent": TEXT, "agent_id": TEXT}
 MARKS = {**MARK, "project": TEXT, "message_ids": TEXTS}
 POLICY = {"policy": TEXT, "live_contact_policy": TEXT}
@@ -41,10 +43,37 @@ MEMBERS = {
         "glob_patterns": TEXTS,
         "exclusive": FLAG,
         "shared": FLAG,
+        "mode": TEXT,
         "reason": TEXT,
+        "renew_on_heartbeat": FLAG,
+        "wait_seconds": NUMBER,
+        "queue": FLAG,
+        "queue_seconds": WHOLE,
         **LEASE,
     },
-    ("POST", "/api/reservations/{reservation}/renew"): {**MARK, **LEASE},
+    ("POST", "/api/reservations/check"): {
+        **dict.fromkeys(("project", "path", "path_pattern", "mode"), TEXT),
+        "patterns": TEXTS,
+        **HOLDER,
+    },
+    ("POST", "/api/reservations/preflight"): {"project": TEXT, "steps": PLAN},
+    ("POST", "/api/reservations/{reservation}/renew"): {**HOLDER, **LEASE},
+    ("PATCH", "/api/reservations/{reservation}"): {
+        "patterns": TEXTS,
+        "path_pattern": TEXT,
+        **HOLDER,
+    },
+    ("POST", "/api/reservations/{reservation}/handover"): {"to": TEXT, **HOLDER},
+    ("POST", "/api/reservations/{reservation}/request"): {
+        **dict.fromkeys(("from", "agent_id", "agent", "note"), TEXT),
+        "patterns": TEXTS,
+    },
+    ("POST", "/api/reservations/{reservation}/answer"): {
+        **dict.fromkeys(("request_id", "answer", "note"), TEXT),
+        "patterns": TEXTS,
+        **HOLDER,
+    },
+    ("POST", "/api/reservations/{reservation}/force-release"): {"reason": TEXT},
     ("POST", "/api/messages"): {
         **dict.fromkeys(("project", "from", "id", "thread_id", "subject", "topic", "body"), TEXT),
         **dict.fromkeys(("importance", "transport", "target_window_uuid"), TEXT),
@@ -84,6 +113,19 @@ RIGHT: dict[tuple[str, str], dict[str, object]] = {
     ("POST", "/api/agents/{agent}/contacts"): {"contact_id": "c"},
     ("POST", "/api/reservations"): {"agent": "ada", "path": "a"},
     ("POST", "/api/reservations/{reservation}/renew"): {"agent": "ada"},
+    ("POST", "/api/reservations/check"): {"patterns": ["a"]},
+    ("POST", "/api/reservations/preflight"): {
+        "steps": [{"id": "s", "agent": "probe", "path": "a"}]
+    },
+    ("PATCH", "/api/reservations/{reservation}"): {"agent": "ada", "patterns": ["held"]},
+    ("POST", "/api/reservations/{reservation}/handover"): {"agent": "ada", "to": "bob"},
+    ("POST", "/api/reservations/{reservation}/request"): {"from": "bob", "patterns": ["a"]},
+    ("POST", "/api/reservations/{reservation}/answer"): {
+        "agent": "ada",
+        "request_id": "{asked}",
+        "answer": "keep",
+    },
+    ("POST", "/api/reservations/{reservation}/force-release"): {"reason": "stuck"},
     ("POST", "/api/messages"): {"from": "ada", "to": ["bob"]},
     ("POST", "/api/broadcast"): {"from": "ada", "topic": "t", "body": "b"},
     ("POST", "/api/messages/{message}/read"): {"agent": "bob"},
@@ -122,6 +164,7 @@ WRONG = {
     WHOLE: ("1", "", 1.5, 1.0, True, [], {}),
     NUMBER: ("1", "", True, [], {}),
     TIME: ("", "x", 1, 1.5, True, [], {}, "2026-01-01", "2026-01-01T00:00:00", "12:00:00Z"),
+    PLAN: ("x", 1, True, {}, [1], [None], [{"id": 1}], [{"id": "s", "after": "x"}]),
     STEPS: ("x", 1, True, {}, ["x"], [None], [[]], [{"order": "1"}], [{"alternatives": [1]}]),
     COMMANDS: (
         *("x", 1, True, [], {}, ["agents.list"], [None], [{}], [{"method": 1}], [{"method": ""}]),
@@ -132,6 +175,14 @@ WRONG = {
 }
 # Texts that may be as long as a request.
 LONG = {("POST", "/api/messages", "body"), ("POST", "/api/broadcast", "body")}
+
+
+def fine(method: str, path: str) -> tuple[int, ...]:
+    """The statuses of a right body."""
+    # Nobody waits for what is handed over, and what was released cannot be released again.
+    if path.endswith("/handover"):
+        return (409,)
+    return 200, 201
 
 
 def right(method: str, path: str, ids: dict[str, str]) -> dict[str, object]:

@@ -14,6 +14,7 @@ from intermute.domain.entities.kinds import KINDS
 AGENT = "{agent}"
 RESERVATION = "{reservation}"
 MESSAGE = "{message}"
+TICKET = "{ticket}"
 
 
 @attrs.frozen
@@ -84,6 +85,8 @@ def _entity_row(method: str, path: str, kind: str, member: str = "") -> Row:
     return Row(method, rule, path.replace("{}", f"{{{kind}}}"), members)
 
 
+_T = "/api/reservations/tickets/<ticket_id>"
+
 ROWS = (
     Row("GET", "/health", "/health", needs_key=False),
     Row("GET", "/ready", "/ready", needs_key=False),
@@ -114,8 +117,53 @@ ROWS = (
         "/api/reservations/check?pattern=**",
         named="query",
     ),
+    Row(
+        "POST",
+        "/api/reservations/check",
+        "/api/reservations/check",
+        {"patterns": ["**"]},
+        named="body",
+    ),
+    Row(
+        "POST",
+        "/api/reservations/preflight",
+        "/api/reservations/preflight",
+        {"steps": [{"id": "s", "agent": "probe", "path": "probe"}]},
+        named="body",
+    ),
     Row("GET", _R, f"/api/reservations/{RESERVATION}"),
     Row("POST", f"{_R}/renew", f"/api/reservations/{RESERVATION}/renew", {"ttl_minutes": 5}),
+    Row("PATCH", _R, f"/api/reservations/{RESERVATION}", {"patterns": ["held"]}),
+    Row("GET", "/api/reservations/fence", "/api/reservations/fence?token=1", named="query"),
+    Row("GET", "/api/reservations/tickets", "/api/reservations/tickets", named="query"),
+    Row(
+        "GET",
+        "/api/reservations/tickets",
+        f"/api/reservations/tickets?agent={AGENT}",
+        named="query",
+    ),
+    Row("GET", _T, f"/api/reservations/tickets/{TICKET}"),
+    Row("POST", f"{_T}/confirm", f"/api/reservations/tickets/{TICKET}/confirm"),
+    Row("DELETE", _T, f"/api/reservations/tickets/{TICKET}"),
+    Row("POST", f"{_R}/handover", f"/api/reservations/{RESERVATION}/handover", {"to": "probe"}),
+    Row(
+        "POST",
+        f"{_R}/force-release",
+        f"/api/reservations/{RESERVATION}/force-release",
+        {"reason": "probe"},
+    ),
+    Row(
+        "POST",
+        f"{_R}/request",
+        f"/api/reservations/{RESERVATION}/request",
+        {"from": "probe", "patterns": ["held"]},
+    ),
+    Row(
+        "POST",
+        f"{_R}/answer",
+        f"/api/reservations/{RESERVATION}/answer",
+        {"agent": "probe", "request_id": "probe", "answer": "keep"},
+    ),
     Row("DELETE", _R, f"/api/reservations/{RESERVATION}"),
     Row(
         "POST",

@@ -24,6 +24,7 @@ from intermute.domain.events import (
     ReservationReleased,
     ReservationRenewed,
 )
+from intermute.domain.modes import Mode
 
 ROOT = Path(__file__).resolve().parents[2]
 HANG_S = 180
@@ -50,7 +51,8 @@ def registered(agent: str) -> AgentRegistered:
 
 
 def created(reservation: str, agent: str, *patterns: str, exclusive: bool = True):
-    return ReservationCreated(reservation, agent, patterns, exclusive, "", 60_000, 10**9)
+    mode = Mode.EXCLUSIVE if exclusive else Mode.SHARED
+    return ReservationCreated(reservation, agent, patterns, mode, "", 60_000, 10**9)
 
 
 def released(reservation: str, agent: str) -> ReservationReleased:
@@ -130,7 +132,7 @@ def overlapping(second: ReservationCreated, *, first_exclusive: bool = True) -> 
     )
     own_holds = (
         Hold("ada", "r1", ("src/**",), first_exclusive, 31, 32),
-        Hold(second.agent_id, "r2", second.patterns, second.exclusive, 51, 52),
+        Hold(second.agent_id, "r2", second.patterns, second.mode is Mode.EXCLUSIVE, 51, 52),
     )
     return Evidence(FILES, events, (), (), own_holds, (), frozenset())
 

@@ -70,11 +70,15 @@ async def settle_beta(server: Server, tenants: Tenants) -> dict[str, str]:
     sent = await client.post("/api/messages", json=message, headers=headers)
     assert sent.status_code == 200, sent.text
     await settle_window(server, headers, registered.json(), message)
+    wanted = {"agent": agent_id, "path": "shared/**", "reason": CANARY, "queue": True}
+    queued = await client.post("/api/reservations", json=wanted, headers=headers)
+    assert queued.status_code == 202, queued.text
     return await settle_entities(server, headers) | {
         "agent": agent_id,
         "reservation": held.json()["id"],
         "message": sent.json()["message_id"],
         "project": BETA,
+        "ticket": queued.json()["ticket_id"],
     }
 
 
@@ -231,7 +235,7 @@ async def test_the_canary_is_seen_by_nobody_else(
     )
     assert held.status_code == 201, "what beta holds is not in alpha's way"
     own = {"agent": mine.json()["agent_id"], "reservation": held.json()["id"]}
-    own |= {"message": "mine", "project": "alpha", **dict.fromkeys(KINDS, "mine")}
+    own |= {"message": "mine", "project": "alpha", "ticket": "mine", **dict.fromkeys(KINDS, "mine")}
     for ids in (own, beta, dict.fromkeys(own, CANARY)):
         for row in ROWS:
             path, identity = row.at(**ids), {"X-Agent-ID": ids["agent"]}

@@ -179,8 +179,11 @@ async def test_a_conflict_says_all_there_is_to_know(server: Server):
     response = await post(server, agent="bob", patterns=["tests/a.py", "src/*.py"])
     members = refused(response, 409, "reservation_conflict")
     first, second = members["conflicts"]
+    assert (members["total"], members["more"]) == (2, False)
     assert first == {
         "reservation_id": held["id"],
+        "standing": "active",
+        "fencing_token": held["fencing_token"],
         "agent_id": ada["agent_id"],
         "held_by": "Ada",
         "pattern": "src/**",
@@ -202,7 +205,7 @@ async def test_a_conflict_says_all_there_is_to_know(server: Server):
     assert second["holder_alive"] is False
     assert second["witness"] == "tests/a.py"
     assert "reason" not in second
-    for word in ("Ada", "src/**", held["expires_at"], first["witness"]):
+    for word in ("Ada", "src/**", held["expires_at"], first["witness"], "as number 1", held["id"]):
         assert word in members["detail"]
 
 

@@ -15,6 +15,7 @@ from intermute.domain.events import (
     ReservationCreated,
     ReservationReleased,
 )
+from intermute.domain.modes import Mode
 from intermute.project.messages import StorageUnavailable, Told
 from intermute.storage.faults import FAULTS
 
@@ -36,7 +37,7 @@ ERRORS = {"io": (apsw.IOError, 1), "full": (apsw.FullError, 4)}
 
 def keyed(desk, name, *patterns, agent_id="keyed"):
     """A reservation that can be asked for again; its reason tells which one it is."""
-    command = ReservePaths(agent_id, patterns, True, name, TTL_S * 1000)
+    command = ReservePaths(agent_id, patterns, Mode.EXCLUSIVE, name, TTL_S * 1000)
     return desk.ask(command, key=name)
 
 

@@ -8,9 +8,10 @@ import socket
 import threading
 from itertools import combinations
 
+import apsw
 import pytest
 
-from bench import load, path_race
+from bench import load, path_race, waiting
 from bench.__main__ import BENCHMARKS, GROUPS, benchmarks_of, main, run
 from bench.history import pattern, write_project
 from bench.path_race import Answer, check_log, check_round
@@ -23,7 +24,7 @@ from intermute.globs import overlap, parse
 from intermute.storage.files import file_name
 
 # What a benchmark may say that stays zero when all is well.
-ZERO_IS_WELL = {"violations", "a command's wait for the disk"}
+ZERO_IS_WELL = {"violations", "a command's wait for the disk", "overtaken", "rings not found"}
 
 
 @pytest.mark.parametrize("name", list(BENCHMARKS))
@@ -291,3 +292,31 @@ def test_bad_feeds_are_found():
     backwards.seen.reverse()
     assert any("cursor 1 came after 2" in text for text in check([backwards], LOG))
     assert any("gap between cursors 1 and 3" in text for text in check([], [LOG[0], LOG[2]]))
+
+
+# -- The judge of the line must be able to find something ------------------------------------------
+
+
+def line_log(path, *happened):
+    """A log in which tickets, all for one path, were queued, granted and so on."""
+    connection = apsw.Connection(str(path))
+    connection.execute("CREATE TABLE events (cursor INTEGER PRIMARY KEY, type, entity_id, data)")
+    for kind, ticket_id in happened:
+        data = json.dumps({"patterns": ["src"]})
+        values = (f"reservation.{kind}", ticket_id, data)
+        connection.execute("INSERT INTO events (type, entity_id, data) VALUES (?, ?, ?)", values)
+    connection.close()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("happened", "says"),
+    [
+        ("queued 1, queued 2, granted 1, skipped 1, cancelled 2", None),
+        ("queued 1, queued 2, granted 2, granted 1", "2 was granted before 1"),
+        ("queued 1, queued 2, cancelled 1", "2 never ended"),
+    ],
+)
+def test_the_judge_of_a_line_finds_who_was_overtaken_or_forgotten(tmp_path, happened, says):
+    log = line_log(tmp_path / "log", *(each.split() for each in happened.split(", ")))
+    assert waiting.check_line(log) == ([] if says is None else [says])

@@ -25,9 +25,11 @@ from intermute.domain.commands import (
 )
 from intermute.domain.decision import Accepted
 from intermute.domain.events import Event
+from intermute.domain.holdings import Claim
+from intermute.domain.modes import Mode
 from intermute.domain.refusals import Refusal
 from intermute.domain.stamp import Stamp
-from intermute.domain.state import Agent, Reservation, State
+from intermute.domain.state import Agent, State
 from intermute.domain.transitions import apply
 from intermute.project.actor import ProjectActor, ProjectRules
 from intermute.project.breaker import Breaker
@@ -200,7 +202,9 @@ def idem(key: str, body: str = "") -> Idempotency:
 
 
 def reserve(agent_id: str, *patterns: str, exclusive: bool = True, ttl_s: float = TTL_S) -> Command:
-    return ReservePaths(agent_id, patterns, exclusive, "", int(ttl_s * 1000))
+    return ReservePaths(
+        agent_id, patterns, Mode.EXCLUSIVE if exclusive else Mode.SHARED, "", int(ttl_s * 1000)
+    )
 
 
 def renew(reservation_id: str, agent_id: str) -> Command:
@@ -212,7 +216,7 @@ def release(reservation_id: str, agent_id: str) -> Command:
 
 
 def check(*patterns: str, agent_id: str | None = None, exclusive: bool = True) -> Command:
-    return CheckPaths(patterns, exclusive, agent_id)
+    return CheckPaths(patterns, Mode.EXCLUSIVE if exclusive else Mode.SHARED, agent_id)
 
 
 def refused(answer: Any) -> str:
@@ -308,7 +312,7 @@ def facts(state: State) -> dict[str, Any]:
         members["contacts"] = list(found.contacts)
         return {name: value for name, value in members.items() if name not in left_out}
 
-    def reservation(found: Reservation) -> dict[str, Any]:
+    def reservation(found: Claim) -> dict[str, Any]:
         members = attrs.asdict(found, recurse=False)
         members["parsed"] = [pattern.text for pattern in found.parsed]
         del members["deadline_us"]
@@ -328,7 +332,10 @@ def facts(state: State) -> dict[str, Any]:
         "entities_len": state.entities_len,
         "agents": {key: agent(value) for key, value in state.agents.items()},
         "holdings": {key: reservation(value) for key, value in holdings.by_id.items()},
-        "by_agent": {key: list(value) for key, value in holdings.by_agent.items()},
+        "by_agent": {key: sorted(value) for key, value in holdings.by_agent.items()},
+        "line": {key: reservation(value) for key, value in state.line.by_id.items()},
+        "waiting_by_agent": {key: sorted(value) for key, value in state.line.by_agent.items()},
+        "waiting_len": state.line.patterns_len,
         "patterns_by_agent": dict(holdings.patterns_by_agent),
         "patterns_len": holdings.patterns_len,
     }

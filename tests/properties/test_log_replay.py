@@ -12,6 +12,7 @@ from intermute.domain.commands import Caller, RegisterAgent
 from intermute.domain.decision import Accepted
 from intermute.domain.entities.kinds import KINDS
 from intermute.domain.events import MessageCreated
+from intermute.domain.modes import Mode
 from intermute.project.messages import Ask, Told
 
 from ..project.harness import (
@@ -67,6 +68,10 @@ steps = st.one_of(
     st.tuples(st.just("no contact"), places, texts),
     st.tuples(st.just("retire"), places),
     st.tuples(st.just("reserve"), places, patterns, st.booleans(), st.sampled_from((1, 60, 900))),
+    st.tuples(st.just("queue"), places, patterns, st.booleans(), st.sampled_from((20, 900))),
+    st.tuples(st.just("confirm"), places),
+    st.tuples(st.just("cancel"), places),
+    st.tuples(st.just("narrow"), places, patterns),
     st.tuples(st.just("renew"), places),
     st.tuples(st.just("release"), places),
     st.tuples(st.just("check"), patterns),
@@ -115,6 +120,18 @@ class Life:
             (held[place].reservation_id, held[place].agent_id) if place < len(held) else ("-", "-")
         )
 
+    def ticket(self, place):
+        granted = [held for held in self.desk.state.holdings.by_id.values() if held.ticket_id]
+        known = [(held.ticket_id, held.agent_id) for held in granted]
+        known += [(ticket.key, ticket.agent_id) for ticket in self.desk.state.line.by_id.values()]
+        return known[place] if place < len(known) else ("-", "-")
+
+    def queue(self, place, wanted, exclusive, s):
+        mode = Mode.EXCLUSIVE if exclusive else Mode.INTENT_SHARED
+        return commands.QueuePaths(
+            self.agent(place), tuple(wanted), mode, ttl_ms=60_000, wait_ms=s * 1000
+        )
+
     def command(self, kind, *rest):
         make = {
             "register": self.register,
@@ -127,6 +144,12 @@ class Life:
             "retire": lambda p: commands.RetireAgent(self.agent(p)),
             "reserve": lambda p, wanted, exclusive, s: reserve(
                 self.agent(p), *wanted, exclusive=exclusive, ttl_s=s
+            ),
+            "queue": self.queue,
+            "confirm": lambda p: commands.ConfirmGrant(*self.ticket(p)),
+            "cancel": lambda p: commands.CancelTicket(*self.ticket(p)),
+            "narrow": lambda p, kept: commands.NarrowReservation(
+                self.held(p)[0], tuple(kept), self.held(p)[1]
             ),
             "renew": lambda p: renew(*self.held(p)),
             "release": lambda p: release(*self.held(p)),
@@ -278,5 +301,6 @@ def test_a_clean_restart_changes_nothing_but_leases(life):
         after = tables(one.desk.path)
         assert_consistent(one.desk.path, Path(folder) / "scratch.sqlite3", one.desk.state)
         one.desk.close()
-        before.pop("reservations"), after.pop("reservations")
+        for name in ("reservations", "tickets"):
+            before.pop(name), after.pop(name)
         assert after == before

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 )
 
 from intermute.domain.events import ReservationCreated, ReservationReleased
+from intermute.domain.modes import Mode
 from intermute.domain.refusals import Refusal
 from intermute.globs import overlap, parse
 from intermute.project.messages import StorageUnavailable
@@ -65,6 +66,10 @@ class Lease:
     ttl_us: int
     deadline_us: int
     expires_at_us: int
+
+    @property
+    def mode(self) -> Mode:
+        return Mode.EXCLUSIVE if self.exclusive else Mode.SHARED
 
     def is_for(self, agent_id: str, patterns: list[str], exclusive: bool) -> bool:
         claim = (self.agent_id, sorted(self.patterns), self.exclusive)
@@ -221,7 +226,7 @@ class ReservationMachine(RuleBasedStateMachine):
     def nobody_holds_what_somebody_else_holds(self):
         now_us = self.desk.clock.mono_us
         held = [
-            Lease(r.agent_id, r.patterns, r.exclusive, 0, r.deadline_us, 0)
+            Lease(r.agent_id, r.patterns, r.mode is Mode.EXCLUSIVE, 0, r.deadline_us, 0)
             for r in self.desk.state.holdings.by_id.values()
             if r.deadline_us > now_us
         ]
@@ -235,7 +240,7 @@ class ReservationMachine(RuleBasedStateMachine):
 
         def standing(leases):
             return {
-                key: (lease.agent_id, lease.patterns, lease.exclusive, lease.deadline_us)
+                key: (lease.agent_id, lease.patterns, lease.mode, lease.deadline_us)
                 for key, lease in leases.items()
                 if lease.deadline_us > now_us
             }

@@ -10,6 +10,7 @@ from intermute.domain.commands import (
     RenewReservation,
     ReservePaths,
 )
+from intermute.domain.modes import Mode
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.views import CheckedView, ConflictView, ProjectView, ReservationView
 from intermute.wire import problems, reservations, settings
@@ -38,7 +39,7 @@ def reserve(**members):
     ],
 )
 def test_patterns_go_by_several_names(members, patterns):
-    expected = ReservePaths("a1", patterns, True, "", DEFAULT_MS)
+    expected = ReservePaths("a1", patterns, Mode.EXCLUSIVE, "", DEFAULT_MS)
     assert reserve(agent_id="a1", **members) == expected
 
 
@@ -56,7 +57,7 @@ def test_patterns_go_by_several_names(members, patterns):
 )
 def test_a_reservation_is_exclusive_unless_it_says_otherwise(members, exclusive):
     """B46: reserve and check have the same default."""
-    assert reserve(**BASE, **members).exclusive is exclusive
+    assert (reserve(**BASE, **members).mode is Mode.EXCLUSIVE) is exclusive
 
 
 @pytest.mark.parametrize(
@@ -146,15 +147,15 @@ def test_a_renewal(members, command):
 
 
 def test_a_check():
-    asked = reservations.check(["b", "", "a", "b"], exclusive=False, agent_id=" a1 ")
-    assert asked == CheckPaths(("b", "a"), False, "a1")
-    assert reservations.check(["a"], exclusive=True, agent_id=" ").agent_id is None
+    asked = reservations.check(["b", "", "a", "b"], mode=Mode.SHARED, agent_id=" a1 ")
+    assert asked == CheckPaths(("b", "a"), Mode.SHARED, "a1")
+    assert reservations.check(["a"], mode=Mode.EXCLUSIVE, agent_id=" ").agent_id is None
 
 
 @pytest.mark.parametrize("patterns", [[], [""], [f"f{i}" for i in range(257)]])
 def test_a_check_has_a_bounded_number_of_patterns(patterns):
     with pytest.raises(BadRequest, match="pattern"):
-        reservations.check(patterns, exclusive=True, agent_id="")
+        reservations.check(patterns, mode=Mode.EXCLUSIVE, agent_id="")
 
 
 def view(**changes):
@@ -163,7 +164,7 @@ def view(**changes):
         "agent_id": "a1",
         "project": "house",
         "patterns": ("src", "lib"),
-        "exclusive": True,
+        "mode": Mode.EXCLUSIVE,
         "reason": "why",
         "ttl_ms": 60_000,
         "created_at_us": AT,
@@ -187,6 +188,7 @@ def test_a_reservation_on_the_wire():
         "created_at": "2023-11-14T22:13:20Z",
         "expires_at": "2023-11-14T22:14:20Z",
         "is_active": True,
+        "fencing_token": 7,
         "cursor": 7,
     }
 
@@ -196,7 +198,7 @@ def test_a_reservation_on_the_wire():
     [
         ({}, AT + 60 * S - 1, {"is_active": True}),
         ({}, AT + 60 * S, {"is_active": False}),
-        ({"exclusive": False}, AT, {"mode": "shared", "exclusive": False}),
+        ({"mode": Mode.SHARED}, AT, {"mode": "shared", "exclusive": False}),
         (
             {"ended": "released", "ended_at_us": AT + S},
             AT,
@@ -228,13 +230,16 @@ CONFLICT = ConflictView(
     pattern="src/*",
     requested="src/a",
     witness="src/a",
-    exclusive=True,
+    mode=Mode.EXCLUSIVE,
+    fencing_token=7,
     reason="why",
     since_us=AT,
     expires_at_us=AT + 60 * S,
 )
 ON_THE_WIRE = {
     "reservation_id": "r1",
+    "standing": "active",
+    "fencing_token": 7,
     "agent_id": "a1",
     "held_by": "Ada",
     "pattern": "src/*",
@@ -251,18 +256,18 @@ ON_THE_WIRE = {
 
 
 def test_a_check_that_met_something():
-    shown = reservations.checked(CheckedView((CONFLICT,), more=True))
-    assert shown == {"conflicts": [ON_THE_WIRE], "free": False, "more": True}
+    shown = reservations.checked(CheckedView((CONFLICT,), 3, more=True))
+    assert shown == {"conflicts": [ON_THE_WIRE], "free": False, "total": 3, "more": True}
 
 
 def test_a_check_that_met_nothing_has_an_empty_list():
     """B47: never null."""
-    shown = reservations.checked(CheckedView((), more=False))
-    assert shown == {"conflicts": [], "free": True, "more": False}
+    shown = reservations.checked(CheckedView((), 0, more=False))
+    assert shown == {"conflicts": [], "free": True, "total": 0, "more": False}
 
 
 def test_a_quiet_holder_without_a_reason():
-    shown = problems.conflict(attrs.evolve(CONFLICT, holder="quiet", reason="", exclusive=False))
+    shown = problems.conflict(attrs.evolve(CONFLICT, holder="quiet", reason="", mode=Mode.SHARED))
     assert (shown["holder_alive"], shown["mode"]) == (False, "shared")
     assert "reason" not in shown
 

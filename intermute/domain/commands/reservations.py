@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from intermute.domain import views
 from intermute.domain.commands.base import AgentCommand, Command
+from intermute.domain.modes import Mode
 from intermute.domain.values import value
 
 
@@ -14,20 +15,115 @@ class ReservePaths(AgentCommand):
     kind: ClassVar[str] = "reserve_paths"
     answer: ClassVar[type] = views.ReservationView
     patterns: tuple[str, ...] = ()
-    exclusive: bool = True
+    mode: Mode = Mode.EXCLUSIVE
     reason: str = ""
     ttl_ms: int = 0
+    renew_on_heartbeat: bool = False
+
+
+@value
+class QueuePaths(ReservePaths):
+    """Take a set of patterns, or wait in line for it for up to `wait_ms`.
+
+    `held_open`: the caller stays on the line, so the ticket needs no other sign of life, and the
+    caller cancels it when it leaves.
+    """
+
+    kind: ClassVar[str] = "queue_paths"
+    answer: ClassVar[type] = views.QueuedView
+    wait_ms: int = 0
+    held_open: bool = False
+
+
+@value
+class TicketCommand(Command):
+    """A command about a place in the line, in the name of its waiter."""
+
+    ticket_id: str
+    agent_id: str | None = None
+
+    @property
+    def acting(self) -> str | None:
+        return self.agent_id
+
+
+@value
+class ConfirmGrant(TicketCommand):
+    """Take up what a ticket was granted: its lease is counted anew, in full."""
+
+    kind: ClassVar[str] = "confirm_grant"
+    answer: ClassVar[type] = views.ReservationView
+
+
+@value
+class CancelTicket(TicketCommand):
+    """Wait no longer. A grant that was not taken up is given back.
+
+    `hanging_up`: the call that held it open has ended; a ticket that does without one stays.
+    """
+
+    kind: ClassVar[str] = "cancel_ticket"
+    answer: ClassVar[type] = views.TicketView
+    hanging_up: bool = False
+
+
+@value
+class DescribeTicket(Command):
+    """Ask how somebody who waits stands: the place in the line, and who is in the way."""
+
+    kind: ClassVar[str] = "describe_ticket"
+    answer: ClassVar[type] = views.TicketView
+    changes: ClassVar[bool] = False
+    ticket_id: str
+
+
+@value
+class ForceRelease(Command):
+    """End somebody's reservation, for a reason. An operator's.
+
+    `by` says in words who that is; `agent_id` too, where the operator is an agent.
+    """
+
+    kind: ClassVar[str] = "force_release"
+    answer: ClassVar[type] = views.ReservationView
+    reservation_id: str
+    reason: str
+    by: str = ""
+    agent_id: str | None = None
+
+    @property
+    def acting(self) -> str | None:
+        return self.agent_id
+
+
+@value
+class HandOver(Command):
+    """Pass a reservation to an agent that waits for it, past everybody else in the line."""
+
+    kind: ClassVar[str] = "hand_over"
+    answer: ClassVar[type] = views.QueuedView
+    reservation_id: str
+    to_agent_id: str
+    agent_id: str | None = None
+
+    @property
+    def acting(self) -> str | None:
+        return self.agent_id
 
 
 @value
 class RenewReservation(Command):
-    """Count a lease anew from now. `ttl_ms` None means the length it was granted for."""
+    """Count a lease anew from now. `ttl_ms` None means the length it was granted for.
+
+    `fencing_token`, when given, must not be stale. The same holds for the other commands with one.
+    """
 
     kind: ClassVar[str] = "renew_reservation"
     answer: ClassVar[type] = views.ReservationView
     reservation_id: str
     agent_id: str | None = None
     ttl_ms: int | None = None
+    fencing_token: int | None = None
 
     @property
     def acting(self) -> str | None:
@@ -42,6 +138,23 @@ class ReleaseReservation(Command):
     answer: ClassVar[type] = views.ReservationView
     reservation_id: str
     agent_id: str | None = None
+    fencing_token: int | None = None
+
+    @property
+    def acting(self) -> str | None:
+        return self.agent_id
+
+
+@value
+class NarrowReservation(Command):
+    """Keep only these patterns, each of which must lie within what is held; free the rest."""
+
+    kind: ClassVar[str] = "narrow_reservation"
+    answer: ClassVar[type] = views.ReservationView
+    reservation_id: str
+    patterns: tuple[str, ...]
+    agent_id: str | None = None
+    fencing_token: int | None = None
 
     @property
     def acting(self) -> str | None:
@@ -56,8 +169,19 @@ class CheckPaths(Command):
     answer: ClassVar[type] = views.CheckedView
     changes: ClassVar[bool] = False
     patterns: tuple[str, ...]
-    exclusive: bool = True
+    mode: Mode = Mode.EXCLUSIVE
     agent_id: str | None = None
+    fencing_token: int | None = None
+
+
+@value
+class CheckFence(Command):
+    """Ask whether a fencing token is still the newest for its paths."""
+
+    kind: ClassVar[str] = "check_fence"
+    answer: ClassVar[type] = views.FenceView
+    changes: ClassVar[bool] = False
+    fencing_token: int
 
 
 @value

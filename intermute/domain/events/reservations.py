@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from intermute.domain.events.base import EventData
+from intermute.domain.modes import Mode
 from intermute.domain.values import value
 
 
@@ -22,15 +23,22 @@ class ReservationEvent(EventData):
 class ReservationCreated(ReservationEvent):
     type: ClassVar[str] = "reservation.created"
     patterns: tuple[str, ...]
-    exclusive: bool
+    mode: Mode
     reason: str
     ttl_ms: int
     expires_at_us: int
+    renew_on_heartbeat: bool = False
+    # The ticket it was granted to. The lease is as short as the waiter's time to take it up.
+    ticket_id: str | None = None
 
 
 @value
 class ReservationRenewed(ReservationEvent):
-    """`cause` is `holder`, or `restart` when a new actor gave the holder time to renew."""
+    """The lease is longer than before.
+
+    `cause` is `holder`; `heartbeat`, when the holder had asked for that; `waiter`, when whoever
+    waited for it has taken it up; or `restart`, when a new actor gave the holder time to renew.
+    """
 
     type: ClassVar[str] = "reservation.renewed"
     ttl_ms: int
@@ -39,11 +47,36 @@ class ReservationRenewed(ReservationEvent):
 
 
 @value
+class ReservationNarrowed(ReservationEvent):
+    """Its holder keeps only these patterns. The fencing token stays."""
+
+    type: ClassVar[str] = "reservation.narrowed"
+    patterns: tuple[str, ...]
+
+
+@value
 class ReservationReleased(ReservationEvent):
-    """`cause` is `holder`, or `retired` when the holder's retirement released it."""
+    """It was given back.
+
+    `cause` is `holder`; `retired`, when the holder's retirement released it; `forced`, when an
+    operator did, namely `by`, for that `reason`; or `handover`, when the holder passed it to
+    `successor`.
+    """
 
     type: ClassVar[str] = "reservation.released"
     cause: str
+    reason: str = ""
+    successor: str | None = None
+    by: str = ""
+
+
+@value
+class ReservationExpiring(ReservationEvent):
+    """The lease is about to lapse."""
+
+    type: ClassVar[str] = "reservation.expiring"
+    patterns: tuple[str, ...]
+    expires_at_us: int
 
 
 @value

@@ -14,6 +14,7 @@ from intermute.storage.projections import (
     pokes,
     reservations,
     settings,
+    waiting,
     windows,
 )
 from intermute.storage.projections.base import Projections, as_json
@@ -39,5 +40,6 @@ _EVENTS: Projections = {
     **reservations.PROJECTIONS,
     **settings.PROJECTIONS,
     **windows.PROJECTIONS,
+    **waiting.PROJECTIONS,
 }
 _MARKS = {**agents.MARKS, **windows.MARKS}

@@ -1,0 +1,189 @@
+"""What stands in the way of a claim: others' reservations, then others' places in the line."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from intermute.domain import limits
+from intermute.domain.holdings import Claim, Reservation, Ticket, parse_pattern
+from intermute.domain.limits import CURSOR_MAX
+from intermute.domain.modes import Mode
+from intermute.domain.refusals import Code, Refusal
+from intermute.domain.state import State
+from intermute.domain.times import iso
+from intermute.domain.views import CheckedView, ConflictView
+from intermute.globs import BadPattern, Pattern, witness
+
+_NOTHING = CheckedView((), 0, more=False)
+_IN_WORDS = {
+    Mode.EXCLUSIVE: "exclusively",
+    Mode.SHARED: "shared",
+    Mode.INTENT_EXCLUSIVE: "with the intent to change parts of it",
+    Mode.INTENT_SHARED: "with the intent to read parts of it",
+    Mode.SHARED_INTENT_EXCLUSIVE: "shared, with the intent to change parts of it",
+}
+
+
+def parse_all(patterns: Iterable[str], *, case_sensitive: bool) -> tuple[Pattern, ...] | Refusal:
+    """The patterns parsed, or what is wrong with the first bad one and where."""
+    parsed = []
+    for ordinal, text in enumerate(patterns):
+        try:
+            parsed.append(parse_pattern(text, case_sensitive=case_sensitive))
+        except BadPattern as bad:
+            where = "" if bad.position is None else f" at character {bad.position}"
+            return Refusal(
+                Code.INVALID_PATTERN,
+                f"pattern {text[:200]!r} is not valid: {bad.reason}{where}",
+                {
+                    "pattern": text[:200],
+                    "pattern_index": ordinal,
+                    "position": bad.position,
+                    "reason": bad.reason,
+                },
+            )
+    return tuple(parsed)
+
+
+class Meeting(NamedTuple):
+    """A claim in the way, and by which two patterns."""
+
+    claim: Claim
+    held: Pattern
+    requested: Pattern
+
+
+def blockers(
+    state: State, wanted: Sequence[Pattern], mode: Mode, own: str | None, before: int
+) -> Iterator[Claim]:
+    """Each claim of somebody else that keeps a claim of that age from being granted.
+
+    A claim may come more than once.
+    """
+    for claim, _, _ in _meetings(state, wanted, mode, own, before):
+        yield claim
+
+
+def _meetings(
+    state: State, wanted: Sequence[Pattern], mode: Mode, own: str | None, before: int
+) -> Iterator[Meeting]:
+    """Who is met, with which pattern, by which wanted one: held first, then waiting."""
+    for pattern in wanted:
+        for reservation, held in state.holdings.overlapping(pattern, mode):
+            if reservation.agent_id != own:
+                yield Meeting(reservation, held, pattern)
+    if not len(state.line):
+        return
+    for pattern in wanted:
+        for ticket, waiting in state.line.overlapping(pattern, mode):
+            if ticket.agent_id != own and ticket.cursor < before:
+                yield Meeting(ticket, waiting, pattern)
+
+
+def conflicts(
+    state: State,
+    wanted: Sequence[Pattern],
+    mode: Mode,
+    *,
+    own: str | None,
+    before: int = CURSOR_MAX,
+) -> CheckedView:
+    """Whose claims stand in the way, each once: active before waiting, oldest first.
+
+    They are counted, and listed, up to their bounds.
+
+    Args:
+        own: Whose claims are left out.
+        before: The age of the claim that is asked for; only older tickets are in its way.
+    """
+    found, more = meet(state, wanted, mode, own=own, before=before)
+    if not found:
+        return _NOTHING
+    listed = tuple(conflict_view(state, each) for each in found[: limits.CONFLICTS_LISTED_MAX])
+    waiting = sum(isinstance(meeting.claim, Ticket) for meeting in found)
+    return CheckedView(listed, len(found), more or len(found) > len(listed), waiting)
+
+
+def meet(
+    state: State,
+    wanted: Sequence[Pattern],
+    mode: Mode,
+    *,
+    own: str | None,
+    before: int = CURSOR_MAX,
+    counted_max: int = limits.CONFLICTS_COUNTED_MAX,
+) -> tuple[list[Meeting], bool]:
+    """Each claim in the way once, as `conflicts` has them, and whether there are more of them."""
+    found: dict[str, Meeting] = {}
+    more = False
+    for meeting in _meetings(state, wanted, mode, own, before):
+        if meeting.claim.key in found:
+            continue
+        if len(found) == counted_max:
+            more = True
+            break
+        found[meeting.claim.key] = meeting
+    in_order = sorted(
+        found.values(), key=lambda each: (isinstance(each.claim, Ticket), each.claim.cursor)
+    )
+    return in_order, more
+
+
+def conflict_view(state: State, meeting: Meeting) -> ConflictView:
+    """The conflict as it is shown, with a path that both sides match."""
+    claim, held, requested = meeting
+    holder = state.agents.get(claim.agent_id)
+    if holder is None:
+        standing = "unregistered"
+    else:
+        standing = "live" if state.is_live(holder) else "quiet"
+    path = witness(held, requested)
+    assert path is not None, "the index reported an overlap that has no witness"
+    active = isinstance(claim, Reservation)
+    return ConflictView(
+        reservation_id=claim.key,
+        agent_id=claim.agent_id,
+        held_by=claim.agent_id if holder is None else holder.name,
+        holder=standing,
+        pattern=held.text,
+        requested=requested.text,
+        witness=path,
+        mode=claim.mode,
+        reason=claim.reason,
+        since_us=claim.created_at_us,
+        expires_at_us=claim.expires_at_us if isinstance(claim, Reservation) else _end_us(claim),
+        fencing_token=claim.cursor if active else 0,
+        standing="active" if active else "waiting",
+    )
+
+
+def _end_us(claim: Claim) -> int:
+    assert isinstance(claim, Ticket)
+    return claim.wait_until_us
+
+
+def conflict_refusal(checked: CheckedView) -> Refusal:
+    """The refusal that these conflicts are."""
+    return Refusal(
+        Code.RESERVATION_CONFLICT,
+        _detail(checked),
+        {"conflicts": checked.conflicts, "total": checked.total, "more": checked.more},
+    )
+
+
+def _detail(checked: CheckedView) -> str:
+    first = checked.conflicts[0]
+    others = checked.total - 1
+    also = "" if not others else f" ({others} more in the way)"
+    if first.standing == "waiting":
+        said = f"{first.held_by} ({first.holder}) waits for {first.pattern!r} and came first"
+    else:
+        said = (
+            f"{first.held_by} ({first.holder}) holds {first.pattern!r} {_IN_WORDS[first.mode]} "
+            f"until {iso(first.expires_at_us)}"
+        )
+    whom = "" if first.standing == "waiting" else f", ask the holder of {first.reservation_id},"
+    return (
+        f"{said}; {first.requested!r} meets it at {first.witness!r}{also}. "
+        f"Wait in line, as number {checked.waiting + 1}: ask again with wait_seconds, or with "
+        f"queue{whom} or take other paths"
+    )

@@ -1,0 +1,391 @@
+"""Waiting: a line in which nobody is overtaken by somebody who came later and wants the same.
+
+A ticket waits for whatever is held by others and conflicts with it, and for the tickets of others
+that are older and conflict with it. It is granted whole, never in part, as soon as it waits for
+nothing; whoever conflicts with nobody ahead goes past freely. A request that would close a circle
+of agents waiting for one another is refused, see `deadlock`.
+"""
+
+import heapq
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from intermute.domain import limits
+from intermute.domain.commands import (
+    Caller,
+    CancelTicket,
+    ConfirmGrant,
+    DescribeTicket,
+    HandOver,
+    QueuePaths,
+)
+from intermute.domain.conflicts import blockers, conflicts
+from intermute.domain.deadlock import refuse_circle_by_handing_over, refuse_deadlock
+from intermute.domain.decision import Accepted, Decision, Decisions
+from intermute.domain.events import (
+    EventData,
+    ReservationCancelled,
+    ReservationCreated,
+    ReservationGranted,
+    ReservationQueued,
+    ReservationReleased,
+    ReservationRenewed,
+)
+from intermute.domain.holdings import Reservation, Ticket
+from intermute.domain.leases import skipped
+from intermute.domain.modes import CONFLICTING, Mode
+from intermute.domain.refusals import Code, Refusal
+from intermute.domain.reservations import decide_reserve, find_held, view
+from intermute.domain.stamp import Stamp, make_id
+from intermute.domain.state import State
+from intermute.domain.views import CheckedView, QueuedView, TicketView
+from intermute.globs import Pattern
+
+
+def queue(state: State, command: QueuePaths, stamp: Stamp, caller: Caller) -> Decision:
+    """Granted at once, or a place in the line; asking again for the same keeps the old place."""
+    want = decide_reserve(state, command, stamp)
+    if isinstance(want, Refusal):
+        return want
+    if isinstance(want, Accepted):
+        return Accepted(QueuedView(reservation=want.answer), want.events, actor=want.actor)
+    known = state.line.by_terms.get(want.terms)
+    if known is not None:
+        return _ask_again(state, state.line.by_id[known], command)
+    refusal = _refuse_wait(state, command, caller) or refuse_deadlock(state, want)
+    if refusal is not None:
+        return refusal
+    event = ReservationQueued(
+        ticket_id=make_id("tkt", state.tag, stamp.unique()),
+        agent_id=command.agent_id,
+        patterns=command.patterns,
+        mode=command.mode,
+        reason=command.reason,
+        ttl_ms=command.ttl_ms,
+        renew_on_heartbeat=command.renew_on_heartbeat,
+        held_open=command.held_open,
+        wait_until_us=state.at_us + command.wait_ms * 1000,
+    )
+    ticket = make_ticket(state, event, want.parsed, cursor=state.cursor + 1)
+    answer = QueuedView(ticket=ticket_view(state, ticket))
+    return Accepted(answer, events=(event,), actor=command.agent_id)
+
+
+def _ask_again(state: State, ticket: Ticket, command: QueuePaths) -> Accepted:
+    """The place stays, the wait is never shortened, and what needs no call goes on needing none."""
+    deadline_us = max(ticket.deadline_us, state.mono_us + command.wait_ms * 1000)
+    event = ReservationQueued(
+        ticket_id=ticket.key,
+        agent_id=ticket.agent_id,
+        patterns=ticket.patterns,
+        mode=ticket.mode,
+        reason=command.reason,
+        ttl_ms=command.ttl_ms,
+        renew_on_heartbeat=command.renew_on_heartbeat,
+        held_open=ticket.held_open and command.held_open,
+        wait_until_us=state.at_us + deadline_us - state.mono_us,
+    )
+    after = attrs.evolve(ticket, **_wishes(event), deadline_us=deadline_us)
+    unchanged = after == ticket
+    answer = QueuedView(ticket=ticket_view(state, ticket if unchanged else after))
+    return Accepted(answer, events=() if unchanged else (event,), actor=ticket.agent_id)
+
+
+def _wishes(data: ReservationQueued) -> dict[str, Any]:
+    """What asking again changes in a ticket."""
+    return {
+        "reason": data.reason,
+        "ttl_ms": data.ttl_ms,
+        "renew_on_heartbeat": data.renew_on_heartbeat,
+        "held_open": data.held_open,
+        "wait_until_us": data.wait_until_us,
+    }
+
+
+def ask_again(state: State, ticket: Ticket, data: ReservationQueued) -> None:
+    """Change the ticket as the event says."""
+    for name, wish in _wishes(data).items():
+        setattr(ticket, name, wish)
+    state.line.extend(ticket, deadline_us=state.mono_us + data.wait_until_us - state.at_us)
+
+
+def _refuse_wait(state: State, command: QueuePaths, caller: Caller) -> Refusal | None:
+    if not command.held_open and command.agent_id not in state.agents:
+        return Refusal(
+            Code.AGENT_NOT_FOUND,
+            f"{command.agent_id[:100]!r} is not registered, so nobody could tell whether it is "
+            "still there at its turn: register, or wait on the line with wait_seconds",
+        )
+    own = len(state.line.by_agent.get(command.agent_id, ()))
+    if own >= limits.TICKETS_PER_AGENT_MAX or len(state.line) >= limits.TICKETS_MAX:
+        return Refusal(
+            Code.LIMIT_REACHED,
+            f"an agent waits for at most {limits.TICKETS_PER_AGENT_MAX} sets of paths, and "
+            f"{limits.TICKETS_MAX} wait in one project: cancel some first",
+            {"held": own, "limit": limits.TICKETS_PER_AGENT_MAX},
+        )
+    return None
+
+
+def make_ticket(
+    state: State, data: ReservationQueued, parsed: tuple[Pattern, ...], *, cursor: int
+) -> Ticket:
+    """The ticket that the event makes."""
+    return Ticket(
+        key=data.ticket_id,
+        agent_id=data.agent_id,
+        patterns=data.patterns,
+        mode=data.mode,
+        reason=data.reason,
+        ttl_ms=data.ttl_ms,
+        renew_on_heartbeat=data.renew_on_heartbeat,
+        created_at_us=state.at_us,
+        deadline_us=state.mono_us + data.wait_until_us - state.at_us,
+        cursor=cursor,
+        parsed=parsed,
+        held_open=data.held_open,
+        wait_until_us=data.wait_until_us,
+    )
+
+
+def ticket_view(state: State, ticket: Ticket, *, ended: str | None = None) -> TicketView:
+    """The ticket as of now, with what it waits for."""
+    found = CheckedView((), 0, more=False)
+    if ended is None:
+        found = conflicts(
+            state, ticket.parsed, ticket.mode, own=ticket.agent_id, before=ticket.cursor
+        )
+    return TicketView(
+        ticket_id=ticket.key,
+        agent_id=ticket.agent_id,
+        project=state.project,
+        patterns=ticket.patterns,
+        mode=ticket.mode,
+        reason=ticket.reason,
+        ttl_ms=ticket.ttl_ms,
+        renew_on_heartbeat=ticket.renew_on_heartbeat,
+        held_open=ticket.held_open,
+        created_at_us=ticket.created_at_us,
+        wait_until_us=ticket.wait_until_us,
+        cursor=ticket.cursor,
+        position=found.waiting + 1,
+        blocked_by=found.conflicts,
+        blocked_total=found.total,
+        ended=ended,
+        ended_at_us=None if ended is None else state.at_us,
+    )
+
+
+# -- Admission ----------------------------------------------------------------------------------
+
+
+def admissions(state: State) -> Iterator[Accepted]:
+    """What follows for the line from what was freed: grants, and skips of those who are gone.
+
+    Each has to be applied before the next is asked for. Afterwards `state.freed` is done with.
+
+    The line is gone through once, by age: a grant frees nobody, and whoever is skipped was only in
+    the way of those who came later.
+    """
+    pending: list[tuple[int, str]] = []
+    known: set[str] = set()
+    blocked: set[tuple[Mode, tuple[str, ...]]] = set()
+    looked_at = 0
+    while True:
+        for freed in state.freed[looked_at:]:
+            for pattern in freed.parsed:
+                for ticket, _ in state.line.overlapping(pattern, freed.mode):
+                    if ticket.key not in known:
+                        known.add(ticket.key)
+                        heapq.heappush(pending, (ticket.cursor, ticket.key))
+        looked_at = len(state.freed)
+        if not pending:
+            return
+        ticket = state.line.by_id[heapq.heappop(pending)[1]]
+        want = ticket.terms[1:]
+        # Whoever wants just the same and came later waits at least as long, if the two conflict.
+        if want in blocked:
+            continue
+        if any(blockers(state, ticket.parsed, ticket.mode, ticket.agent_id, ticket.cursor)):
+            if ticket.mode in CONFLICTING[ticket.mode]:
+                blocked.add(want)
+        elif not _is_there(state, ticket):
+            yield Accepted(None, events=(skipped(ticket, "gone"),))
+        else:
+            granted = grant(state, ticket, fencing_token=state.cursor + 1)
+            yield Accepted(None, events=granted, actor=ticket.agent_id)
+            if ticket.mode in CONFLICTING[ticket.mode]:
+                blocked.add(want)
+
+
+def _is_there(state: State, ticket: Ticket) -> bool:
+    agent = state.agents.get(ticket.agent_id)
+    return ticket.held_open or (agent is not None and state.is_live(agent))
+
+
+def grant(state: State, ticket: Ticket, *, fencing_token: int) -> tuple[EventData, ...]:
+    """The ticket's turn: a lease just long enough to be taken up."""
+    confirm_ms = min(limits.CONFIRM_MS, ticket.ttl_ms)
+    created = ReservationCreated(
+        # A ticket is granted once, so what its id is made of serves once more.
+        reservation_id=make_id("rsv", state.tag, ticket.key.rpartition("_")[2]),
+        agent_id=ticket.agent_id,
+        patterns=ticket.patterns,
+        mode=ticket.mode,
+        reason=ticket.reason,
+        ttl_ms=ticket.ttl_ms,
+        expires_at_us=state.at_us + confirm_ms * 1000,
+        renew_on_heartbeat=ticket.renew_on_heartbeat,
+        ticket_id=ticket.key,
+    )
+    granted = ReservationGranted(
+        ticket_id=ticket.key,
+        agent_id=ticket.agent_id,
+        reservation_id=created.reservation_id,
+        patterns=ticket.patterns,
+        mode=ticket.mode,
+        fencing_token=fencing_token,
+        confirm_by_us=created.expires_at_us,
+    )
+    return created, granted
+
+
+def confirm(state: State, command: ConfirmGrant, stamp: Stamp, caller: Caller) -> Decision:
+    """Count the lease anew, in full. Confirming twice is no error."""
+    reservation = _granted_to(state, command.ticket_id)
+    if reservation is None:
+        return ticket_not_found(command.ticket_id)
+    if command.agent_id != reservation.agent_id:
+        return _NOT_THE_WAITER
+    event = ReservationRenewed(
+        reservation_id=reservation.key,
+        agent_id=reservation.agent_id,
+        ttl_ms=reservation.ttl_ms,
+        expires_at_us=state.at_us + reservation.ttl_ms * 1000,
+        cause="waiter",
+    )
+    answer = view(state, reservation, expires_at_us=event.expires_at_us, taken_up=True)
+    return Accepted(answer, events=(event,), actor=reservation.agent_id)
+
+
+def _granted_to(state: State, ticket_id: str) -> Reservation | None:
+    """The reservation that a ticket has become, as long as it is held."""
+    reservation_id = state.rows.granted_to(ticket_id)
+    return None if reservation_id is None else state.holdings.by_id.get(reservation_id)
+
+
+def describe(state: State, command: DescribeTicket, stamp: Stamp, caller: Caller) -> Decision:
+    """A ticket that waits, as of now. What became of those that have ended, their rows tell."""
+    ticket = state.line.by_id.get(command.ticket_id)
+    if ticket is None:
+        return ticket_not_found(command.ticket_id)
+    return Accepted(ticket_view(state, ticket))
+
+
+def cancel(state: State, command: CancelTicket, stamp: Stamp, caller: Caller) -> Decision:
+    """Leave the line, or give back what was granted and not taken up yet."""
+    ticket = state.line.by_id.get(command.ticket_id)
+    if ticket is not None:
+        if command.agent_id != ticket.agent_id:
+            return _NOT_THE_WAITER
+        if command.hanging_up and not ticket.held_open:
+            return Accepted(ticket_view(state, ticket))
+        event = ReservationCancelled(ticket.key, ticket.agent_id, "waiter")
+        answer = ticket_view(state, ticket, ended="cancelled")
+        return Accepted(answer, events=(event,), actor=ticket.agent_id)
+    reservation = _granted_to(state, command.ticket_id)
+    if reservation is None or reservation.ticket_id is None:
+        return ticket_not_found(command.ticket_id)
+    if command.agent_id != reservation.agent_id:
+        return _NOT_THE_WAITER
+    released = ReservationReleased(reservation.key, reservation.agent_id, "holder")
+    return Accepted(
+        _cancelled_view(state, reservation), events=(released,), actor=reservation.agent_id
+    )
+
+
+def _cancelled_view(state: State, reservation: Reservation) -> TicketView:
+    assert reservation.ticket_id is not None
+    return TicketView(
+        ticket_id=reservation.ticket_id,
+        agent_id=reservation.agent_id,
+        project=state.project,
+        patterns=reservation.patterns,
+        mode=reservation.mode,
+        reason=reservation.reason,
+        ttl_ms=reservation.ttl_ms,
+        renew_on_heartbeat=reservation.renew_on_heartbeat,
+        held_open=False,
+        created_at_us=reservation.created_at_us,
+        wait_until_us=state.at_us,
+        cursor=reservation.cursor,
+        ended="cancelled",
+        ended_at_us=state.at_us,
+        reservation_id=reservation.key,
+    )
+
+
+def hand_over(state: State, command: HandOver, stamp: Stamp, caller: Caller) -> Decision:
+    """Release and grant in one step, to a ticket that then waits for nothing else.
+
+    It is the holder's to say who goes on with its work, so the waiter passes those ahead of it.
+    """
+    reservation = find_held(state, command.reservation_id, command.agent_id)
+    if isinstance(reservation, Refusal):
+        return reservation
+    for ticket in _tickets_behind(state, reservation, command.to_agent_id):
+        others = (
+            claim
+            for claim in blockers(state, ticket.parsed, ticket.mode, ticket.agent_id, 0)
+            if claim.key != reservation.key
+        )
+        if any(others) or not _is_there(state, ticket):
+            continue
+        refusal = refuse_circle_by_handing_over(state, reservation, ticket)
+        if refusal is not None:
+            return refusal
+        released = ReservationReleased(
+            reservation.key, reservation.agent_id, "handover", successor=ticket.agent_id
+        )
+        answer = QueuedView(ticket=ticket_view(state, ticket, ended="granted"))
+        granted = grant(state, ticket, fencing_token=state.cursor + 2)
+        return Accepted(answer, (released, *granted), actor=reservation.agent_id)
+    return Refusal(
+        Code.NO_SUCH_WAITER,
+        f"{command.to_agent_id[:100]!r} does not wait for these paths, or has gone, or would have "
+        "to wait for something else too",
+    )
+
+
+def _tickets_behind(state: State, reservation: Reservation, agent_id: str) -> list[Ticket]:
+    found = {
+        ticket.key: ticket
+        for pattern in reservation.parsed
+        for ticket, _ in state.line.overlapping(pattern, reservation.mode)
+        if ticket.agent_id == agent_id
+    }
+    return sorted(found.values(), key=lambda ticket: ticket.cursor)
+
+
+_NOT_THE_WAITER = Refusal(
+    Code.NOT_THE_OWNER, "a ticket belongs to its waiter: send its agent id as X-Agent-ID"
+)
+
+
+def ticket_not_found(ticket_id: str) -> Refusal:
+    return Refusal(
+        Code.TICKET_NOT_FOUND,
+        f"no ticket {ticket_id[:100]!r} waits here: it was served, skipped or cancelled, or its "
+        "time was over",
+    )
+
+
+DECISIONS: Decisions = {
+    QueuePaths: queue,
+    ConfirmGrant: confirm,
+    DescribeTicket: describe,
+    CancelTicket: cancel,
+    HandOver: hand_over,
+}

@@ -1,0 +1,20 @@
+"""Operations that look before one leaps: at a set of paths, at a plan."""
+
+from intermute.web.calls import Call
+from intermute.web.operations import Asking, Operations
+from intermute.wire import preflight as wire
+from intermute.wire.reservations import checked
+
+operations = Operations()
+
+
+@operations.command("reservations.check_set", "POST", "/api/reservations/check")
+def check_set(call: Call) -> Asking:
+    body = wire.read_check(call.members())
+    return Asking(call.project(body.project), wire.check_paths(body), checked)
+
+
+@operations.command("reservations.preflight", "POST", "/api/reservations/preflight")
+def preflight(call: Call) -> Asking:
+    body = wire.read_plan(call.members())
+    return Asking(call.project(body.project), wire.preflight(body), wire.plan)

@@ -1,0 +1,348 @@
+"""Waiting for a reservation: calls that are held open, and operations on tickets."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+
+import trio
+
+from actors import ActorStopped, Overloaded
+from intermute.domain import limits
+from intermute.domain import waiting as domain
+from intermute.domain.commands import (
+    CancelTicket,
+    Command,
+    ConfirmGrant,
+    DescribeTicket,
+    Heartbeat,
+    QueuePaths,
+    ReleaseReservation,
+    ReservePaths,
+)
+from intermute.domain.conflicts import conflict_refusal
+from intermute.domain.decision import Accepted
+from intermute.domain.events import (
+    ReservationCancelled,
+    ReservationGranted,
+    ReservationSkipped,
+)
+from intermute.domain.refusals import Code, Refusal
+from intermute.domain.views import CheckedView, QueuedView, ReservationView, TicketView
+from intermute.project.messages import CommandFailed, StorageUnavailable, Told
+from intermute.project.waiting import HungUp, Line, Word
+from intermute.web.calls import Call
+from intermute.web.errors import Refused
+from intermute.web.operations import Asking, Operations, place
+from intermute.web.outcome import Outcome, refusal_outcome
+from intermute.wire import reservations as wire_reservations
+from intermute.wire import waiting as wire
+from intermute.wire.bodies import decimal, line
+from intermute.wire.reservations import queued
+
+NO_TICKETS: list[TicketView] = []
+operations = Operations()
+
+_FAULTS = (ActorStopped, Overloaded, StorageUnavailable, CommandFailed)
+
+
+def waiting(call: Call, project: str, command: QueuePaths) -> Asking:
+    """Take the paths or wait for them: with a ticket, or on the line until one of several ends."""
+    follow: Callable[[Told], Awaitable[Outcome]] = partial(_show_queued, call)
+    if command.held_open:
+        follow = OpenCall(call, project, command).follow
+    return Asking(project, command, _unused, follow=follow, held=command.held_open)
+
+
+def _unused(_: object) -> None:
+    raise AssertionError("what follows answers")
+
+
+async def _show_queued(call: Call, told: Told) -> Outcome:
+    """A request that does not stay on the line: granted, or a ticket."""
+    assert isinstance(told.decision, Accepted)
+    answer: QueuedView = told.decision.answer
+    if answer.reservation is not None:
+        return _granted(call, answer.reservation)
+    assert answer.ticket is not None
+    return Outcome(202, wire.ticket(answer.ticket))
+
+
+def _granted(call: Call, view: ReservationView) -> Outcome:
+    return Outcome(201, wire_reservations.reservation(view, now_us=call.now_us()))
+
+
+class OpenCall:
+    """A call that is held open until the paths are granted, its time is over, or its client leaves.
+
+    Whatever the end, nothing is left behind that nobody knows of: a ticket whose call has ended is
+    cancelled, and a grant that nobody will hear of is given back. What is answered was confirmed,
+    so it is a whole lease.
+    """
+
+    def __init__(self, call: Call, project: str, command: QueuePaths) -> None:
+        self._call = call
+        self._project = project
+        self._command = command
+        self._since_s = trio.current_time()
+        self._until_s = self._since_s + command.wait_ms / 1000
+        # Whether nothing is to be undone any more, and the lease that is given back otherwise.
+        self._settled = False
+        self._lease: str | None = None
+
+    async def follow(self, told: Told) -> Outcome:
+        """Wait, from the decision that made the ticket. Ends when the client has gone.
+
+        Raises:
+            ActorStopped, Overloaded, StorageUnavailable, CommandFailed.
+
+        Cancellation: at any time; the ticket, or the grant, is given up.
+        """
+        found: Outcome | None = None
+        with self._call.until_left():
+            found = await self._wait(told)
+        return found or refusal_outcome(_NOBODY_LISTENS)
+
+    async def _wait(self, told: Told) -> Outcome:
+        look = told.replayed
+        while True:
+            if isinstance(told.decision, Refusal):
+                return place(refusal_outcome(told.decision), told)
+            answer: QueuedView = told.decision.answer
+            if answer.reservation is not None:
+                return place(_granted(self._call, answer.reservation), told)
+            assert answer.ticket is not None
+            try:
+                outcome = await self._hold(answer.ticket, look=look)
+            except HungUp:
+                raise ActorStopped("the server stops", 1.0) from None
+            if outcome is not None:
+                return outcome
+            # The place in the line was lost through no fault of the client: begin anew.
+            told, look = await self._ask_again(), False
+
+    async def _ask_again(self) -> Told:
+        left_ms = max(1, round((self._until_s - trio.current_time()) * 1000))
+        again = queued(self._command, wait_ms=left_ms, held_open=True)
+        # Were it cancelled in between, nobody would know the ticket.
+        with trio.CancelScope(shield=True):
+            (told,) = await self._ask(again)
+        return told
+
+    async def _hold(self, ticket: TicketView, *, look: bool) -> Outcome | None:
+        """Stay on the line for a ticket; None when it has ended and is to be asked for anew."""
+        calls, tag = self._call.projects.open_calls, self._call.projects.tag_of(self._project)
+        self._settled, self._lease = False, None
+        with calls.join(tag, ticket.ticket_id) as on_line:
+            try:
+                outcome = await self._listen(ticket, on_line, look=look or not on_line.sure)
+                self._settled = True
+            finally:
+                if not self._settled and ticket.held_open and on_line.alone:
+                    self._give_up(ticket, on_line)
+        return outcome
+
+    def _give_up(self, ticket: TicketView, on_line: Line) -> None:
+        lease = self._lease or on_line.granted
+        if lease is not None:
+            self._give_back(lease)
+        else:
+            on_line.leave(self._give_back)
+            self._tell(_hang_up(ticket))
+
+    def _give_back(self, reservation_id: str) -> None:
+        self._tell(ReleaseReservation(reservation_id, agent_id=self._command.agent_id))
+
+    async def _listen(self, ticket: TicketView, on_line: Line, *, look: bool) -> Outcome | None:
+        while True:
+            if look:
+                outcome, (described,) = await self._take_up(
+                    ticket, DescribeTicket(ticket.ticket_id)
+                )
+                if outcome is not None or isinstance(described.decision, Refusal):
+                    return outcome
+            with trio.move_on_at(self._until_s) as waiting:
+                word = await self._hear(on_line)
+            if waiting.cancelled_caught:
+                return await self._time_over(ticket, alone=on_line.alone)
+            if word is not None:
+                return await self._ended(ticket, word)
+            look = True
+
+    async def _hear(self, on_line: Line) -> Word | None:
+        """What becomes of the ticket. Meanwhile the agent lives, because it is on the line."""
+        while True:
+            with trio.move_on_after(limits.LINE_HEARTBEAT_MS / 1000):
+                return await on_line.hear()
+            self._tell(Heartbeat(self._command.agent_id))
+
+    async def _take_up(
+        self, ticket: TicketView, *further: Command
+    ) -> tuple[Outcome | None, Sequence[Told]]:
+        """The answer if the ticket was granted, which is confirmed; and those to `further`.
+
+        Shielded, because what was taken up for somebody who has left is given back at once.
+        """
+        with trio.CancelScope(shield=True):
+            confirmed, *others = await self._ask(
+                ConfirmGrant(ticket.ticket_id, agent_id=ticket.agent_id), *further
+            )
+        if isinstance(confirmed.decision, Refusal):
+            return None, others
+        return await self._taken_up(confirmed), others
+
+    async def _taken_up(self, confirmed: Told) -> Outcome:
+        assert isinstance(confirmed.decision, Accepted)
+        view: ReservationView = confirmed.decision.answer
+        self._lease = view.reservation_id
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._call.has_left():
+            # Word of it is on its way here, and ends the call.
+            await trio.sleep_forever()
+        return place(_granted(self._call, view), confirmed)
+
+    async def _ended(self, ticket: TicketView, word: Word) -> Outcome | None:
+        """The answer that follows from what became of the ticket, if any does."""
+        event = word.event
+        if isinstance(event, ReservationGranted):
+            if word.taken_up is not None:
+                return await self._taken_up(word.taken_up)
+            outcome, _ = await self._take_up(ticket)
+            return outcome
+        self._settled = True
+        if isinstance(event, ReservationCancelled):
+            return refusal_outcome(_cancelled(ticket.ticket_id, event.cause))
+        assert isinstance(event, ReservationSkipped), "nothing else becomes of a ticket"
+        return await self._last_try() if event.cause == "timeout" else None
+
+    async def _time_over(self, ticket: TicketView, *, alone: bool) -> Outcome:
+        """Give up, and say who is in the way; a grant that came this moment is still good."""
+        further: list[Command] = [DescribeTicket(ticket.ticket_id)]
+        if alone:
+            further.append(_hang_up(ticket))
+        outcome, (described, *_) = await self._take_up(ticket, *further)
+        if outcome is not None:
+            return outcome
+        self._settled = True
+        if isinstance(described.decision, Refusal):
+            return await self._last_try()
+        view: TicketView = described.decision.answer
+        listed = len(view.blocked_by)
+        checked = CheckedView(
+            view.blocked_by, view.blocked_total, view.blocked_total > listed, view.position - 1
+        )
+        return self._refused(described, conflict_refusal(checked))
+
+    async def _last_try(self) -> Outcome:
+        """The ticket is gone and so is the time: take the paths now or say who has them."""
+        command = self._command
+        (told,) = await self._ask(
+            ReservePaths(
+                agent_id=command.agent_id,
+                patterns=command.patterns,
+                mode=command.mode,
+                reason=command.reason,
+                ttl_ms=command.ttl_ms,
+                renew_on_heartbeat=command.renew_on_heartbeat,
+            )
+        )
+        if isinstance(told.decision, Accepted):
+            return place(_granted(self._call, told.decision.answer), told)
+        return self._refused(told, told.decision)
+
+    def _refused(self, told: Told, refusal: Refusal) -> Outcome:
+        waited_s = round(trio.current_time() - self._since_s, 3)
+        data = {**refusal.data, "waited_seconds": waited_s}
+        return place(refusal_outcome(Refusal(refusal.code, refusal.detail, data)), told)
+
+    async def _ask(self, *commands: Command) -> Sequence[Told]:
+        """Have commands decided one after the other; their answers.
+
+        Raises:
+            ActorStopped, Overloaded, StorageUnavailable, CommandFailed.
+        """
+        asked = [self._call.also(command) for command in commands]
+        answers = await self._call.projects.send(self._project, asked).wait()
+        for answer in answers:
+            if isinstance(answer, CommandFailed):
+                raise answer
+        return [answer for answer in answers if isinstance(answer, Told)]
+
+    def _tell(self, command: Command) -> None:
+        """Send a command and do not wait for what becomes of it.
+
+        Should it not arrive, the ticket is not confirmed at its turn and the next is served.
+        """
+        with suppress(*_FAULTS):
+            self._call.projects.send(self._project, [self._call.also(command)])
+
+
+def _hang_up(ticket: TicketView) -> CancelTicket:
+    return CancelTicket(ticket.ticket_id, agent_id=ticket.agent_id, hanging_up=True)
+
+
+_NOBODY_LISTENS = Refusal(
+    Code.TICKET_NOT_FOUND, "whoever waited has gone, so the ticket is cancelled"
+)
+
+
+def _cancelled(ticket_id: str, cause: str) -> Refusal:
+    why = "its agent was retired" if cause == "retired" else "its agent has cancelled it"
+    return Refusal(Code.TICKET_NOT_FOUND, f"ticket {ticket_id} waits no longer: {why}")
+
+
+# -- Tickets ------------------------------------------------------------------------------------
+
+
+@operations.query("tickets.list", "/api/reservations/tickets")
+async def list_tickets(call: Call) -> Outcome:
+    agent_id = line(call.query("agent") or "", "agent") or None
+    limit = decimal(call.query("limit"), default=limits.PAGE_MAX, most=limits.PAGE_MAX)
+    after = decimal(call.query("cursor"), default=0, most=limits.CURSOR_MAX)
+    project = call.project_of_agent(call.query("project"), agent_id)
+    await call.projects.wake(project)
+    found = call.read(
+        project,
+        lambda reader: reader.tickets(agent_id=agent_id, after=after, limit=limit + 1),
+        empty=NO_TICKETS,
+    )
+    page = found[:limit]
+    return Outcome(
+        200,
+        {
+            "tickets": [wire.listed_ticket(view) for view in page],
+            "cursor": page[-1].cursor if page else after,
+            "more": len(found) > limit,
+        },
+    )
+
+
+@operations.query("tickets.get", "/api/reservations/tickets/<ticket_id>")
+async def get_ticket(call: Call) -> Outcome:
+    ticket_id = call.path("ticket_id")
+    project = call.project_of(ticket_id, domain.ticket_not_found)
+    asked = call.also(DescribeTicket(ticket_id))
+    told = await call.projects.ask(project, asked.command, asked.caller)
+    if isinstance(told.decision, Accepted):
+        return place(Outcome(200, wire.ticket(told.decision.answer)), told)
+    if told.decision.code is not Code.TICKET_NOT_FOUND:
+        raise Refused(told.decision)
+    ended = call.read(project, lambda reader: reader.ticket(ticket_id), empty=None)
+    if ended is None:
+        raise Refused(domain.ticket_not_found(ticket_id))
+    return Outcome(200, wire.ticket(ended))
+
+
+@operations.command("tickets.confirm", "POST", "/api/reservations/tickets/<ticket_id>/confirm")
+def confirm(call: Call) -> Asking:
+    ticket_id = call.path("ticket_id")
+    agent_id = wire.waiter(call.members(optional=True), agent_id=call.agent_id)
+    project = call.project_of(ticket_id, domain.ticket_not_found)
+    render = partial(wire_reservations.reservation, now_us=call.now_us())
+    return Asking(project, ConfirmGrant(ticket_id, agent_id=agent_id), render)
+
+
+@operations.command("tickets.cancel", "DELETE", "/api/reservations/tickets/<ticket_id>")
+def cancel(call: Call) -> Asking:
+    ticket_id = call.path("ticket_id")
+    project = call.project_of(ticket_id, domain.ticket_not_found)
+    return Asking(project, CancelTicket(ticket_id, agent_id=call.agent_id), wire.ticket)
