@@ -137,4 +137,9 @@ def _happened(tag: str, *, active: int, ended: int, at_us: int) -> Iterator[tupl
             ),
         )
         if ordinal < ended:
-            yield agent_id, ReservationReleased(reservation_id, agent_id, "holder")
+            # The cursor of its grant, which each one before it moved by two events.
+            token = 2 * ordinal + 1
+            yield (
+                agent_id,
+                ReservationReleased(reservation_id, agent_id, "holder", fencing_token=token),
+            )

@@ -26,7 +26,6 @@ from intermute.domain.events import (
     ContactRemoved,
     Mark,
     ReservationCancelled,
-    ReservationReleased,
     Seen,
     TokenSet,
 )
@@ -277,18 +276,15 @@ def remove_contact(state: State, command: RemoveContact, stamp: Stamp, caller: C
 def retire(state: State, command: RetireAgent, stamp: Stamp, caller: Caller) -> Decision:
     if command.agent_id not in state.agents:
         return not_found(command.agent_id)
-    held = tuple(reservation.key for reservation in state.holdings.of(command.agent_id))
-    releases = tuple(
-        ReservationReleased(reservation_id, command.agent_id, "retired") for reservation_id in held
-    )
+    held = tuple(state.holdings.of(command.agent_id))
     cancelled = tuple(
         ReservationCancelled(ticket.key, command.agent_id, "retired")
         for ticket in state.line.of(command.agent_id)
     )
     return Accepted(
-        answer=RetiredView(command.agent_id, state.at_us, held),
+        answer=RetiredView(command.agent_id, state.at_us, tuple(each.key for each in held)),
         events=(
-            *releases,
+            *(leases.released(reservation, "retired") for reservation in held),
             *cancelled,
             *windows.retired(state, command.agent_id),
             AgentRetired(command.agent_id),

@@ -7,6 +7,7 @@ from intermute.domain.events import (
     EventData,
     ReservationExpired,
     ReservationExpiring,
+    ReservationReleased,
     ReservationRenewed,
     ReservationSkipped,
 )
@@ -55,12 +56,11 @@ def resume(state: State, command: ResumeLeases, stamp: Stamp, caller: Caller) ->
             ended.append(reservation.key)
         elif left_us < least_us:
             events.append(
-                ReservationRenewed(
-                    reservation_id=reservation.key,
-                    agent_id=reservation.agent_id,
+                renewed(
+                    reservation,
+                    "restart",
                     ttl_ms=reservation.ttl_ms,
                     expires_at_us=state.at_us + least_us,
-                    cause="restart",
                 )
             )
     events += [skipped(ticket, "restart") for ticket in _ended_with_server(state)]
@@ -80,7 +80,7 @@ def least_after_start_us(ticket_id: str | None) -> int:
 def _lapsing(reservation: Reservation) -> tuple[EventData, ...]:
     """The lease lapses, and with it the turn of a waiter that did not take it up."""
     key, agent_id, patterns = reservation.key, reservation.agent_id, reservation.patterns
-    expired = ReservationExpired(key, agent_id, patterns)
+    expired = ReservationExpired(key, agent_id, patterns, fencing_token=reservation.cursor)
     if reservation.ticket_id is None:
         return (expired,)
     return expired, ReservationSkipped(reservation.ticket_id, agent_id, patterns, "unconfirmed")
@@ -88,7 +88,52 @@ def _lapsing(reservation: Reservation) -> tuple[EventData, ...]:
 
 def _expiring(reservation: Reservation) -> ReservationExpiring:
     return ReservationExpiring(
-        reservation.key, reservation.agent_id, reservation.patterns, reservation.expires_at_us
+        reservation.key,
+        reservation.agent_id,
+        reservation.patterns,
+        reservation.expires_at_us,
+        fencing_token=reservation.cursor,
+    )
+
+
+def renewed(
+    reservation: Reservation, cause: str, *, ttl_ms: int, expires_at_us: int
+) -> ReservationRenewed:
+    return ReservationRenewed(
+        reservation_id=reservation.key,
+        agent_id=reservation.agent_id,
+        ttl_ms=ttl_ms,
+        expires_at_us=expires_at_us,
+        cause=cause,
+        fencing_token=reservation.cursor,
+    )
+
+
+def renewed_in_full(
+    state: State, reservation: Reservation, cause: str, *, ttl_ms: int | None = None
+) -> ReservationRenewed:
+    """The lease counts anew from now, as long as it was if nothing else is said."""
+    ttl_ms = reservation.ttl_ms if ttl_ms is None else ttl_ms
+    expires_at_us = state.at_us + ttl_ms * 1000
+    return renewed(reservation, cause, ttl_ms=ttl_ms, expires_at_us=expires_at_us)
+
+
+def released(
+    reservation: Reservation,
+    cause: str,
+    *,
+    reason: str = "",
+    by: str = "",
+    successor: str | None = None,
+) -> ReservationReleased:
+    return ReservationReleased(
+        reservation.key,
+        reservation.agent_id,
+        cause,
+        reason,
+        successor,
+        by,
+        fencing_token=reservation.cursor,
     )
 
 
@@ -104,15 +149,7 @@ def renewals(state: State, agent_id: str) -> tuple[ReservationRenewed, ...]:
         # A grant is taken up by its waiter and not by a sign of life.
         tied = reservation.renew_on_heartbeat and reservation.ticket_id is None
         if tied and left_us < reservation.ttl_ms * 500:
-            found.append(
-                ReservationRenewed(
-                    reservation_id=reservation.key,
-                    agent_id=agent_id,
-                    ttl_ms=reservation.ttl_ms,
-                    expires_at_us=state.at_us + reservation.ttl_ms * 1000,
-                    cause="heartbeat",
-                )
-            )
+            found.append(renewed_in_full(state, reservation, "heartbeat"))
     return tuple(found)
 
 

@@ -37,7 +37,12 @@ def narrow(state: State, command: NarrowReservation, stamp: Stamp, caller: Calle
             f"{reservation.agent_id} holds or waits for just these patterns already: release "
             f"{reservation.key} instead",
         )
-    event = ReservationNarrowed(reservation.key, reservation.agent_id, command.patterns)
+    event = ReservationNarrowed(
+        reservation.key,
+        reservation.agent_id,
+        command.patterns,
+        fencing_token=reservation.cursor,
+    )
     answer = view(state, reservation, patterns=command.patterns)
     return Accepted(answer, events=(event,), actor=reservation.agent_id)
 

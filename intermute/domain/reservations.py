@@ -21,12 +21,10 @@ from intermute.domain.conflicts import conflict_refusal, conflicts, parse_all
 from intermute.domain.decision import Accepted, Decision, Decisions
 from intermute.domain.events import (
     ReservationCreated,
-    ReservationReleased,
-    ReservationRenewed,
 )
 from intermute.domain.fences import refuse_other_token, refuse_stale
 from intermute.domain.holdings import Reservation, Terms, terms_of, wild_len
-from intermute.domain.leases import GRACE_US
+from intermute.domain.leases import GRACE_US, released, renewed_in_full
 from intermute.domain.modes import Mode
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.stamp import Stamp, make_id
@@ -251,13 +249,7 @@ def _hold_on(state: State, reservation: Reservation, ttl_ms: int) -> Accepted:
 
 
 def _renewed(state: State, reservation: Reservation, ttl_ms: int) -> Accepted:
-    event = ReservationRenewed(
-        reservation_id=reservation.key,
-        agent_id=reservation.agent_id,
-        ttl_ms=ttl_ms,
-        expires_at_us=state.at_us + ttl_ms * 1000,
-        cause="holder",
-    )
+    event = renewed_in_full(state, reservation, "holder", ttl_ms=ttl_ms)
     expires_at_us = event.expires_at_us
     answer = view(state, reservation, ttl_ms=ttl_ms, expires_at_us=expires_at_us, taken_up=True)
     return Accepted(answer, events=(event,), actor=reservation.agent_id)
@@ -289,7 +281,7 @@ def release(state: State, command: ReleaseReservation, stamp: Stamp, caller: Cal
     if not active:
         ended_at_us = reservation.expires_at_us
         return Accepted(view(state, reservation, ended="expired", ended_at_us=ended_at_us))
-    event = ReservationReleased(reservation.key, reservation.agent_id, "holder")
+    event = released(reservation, "holder")
     answer = view(state, reservation, ended="released", ended_at_us=state.at_us)
     return Accepted(answer, events=(event,), actor=reservation.agent_id)
 
@@ -304,9 +296,7 @@ def force_release(state: State, command: ForceRelease, stamp: Stamp, caller: Cal
     reservation = state.holdings.by_id.get(command.reservation_id)
     if reservation is None:
         return not_found(command.reservation_id)
-    event = ReservationReleased(
-        reservation.key, reservation.agent_id, "forced", reason=command.reason, by=command.by
-    )
+    event = released(reservation, "forced", reason=command.reason, by=command.by)
     answer = view(state, reservation, ended="released", ended_at_us=state.at_us)
     return Accepted(answer, events=(event,), actor=caller.agent_id)
 

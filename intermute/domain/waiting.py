@@ -30,11 +30,9 @@ from intermute.domain.events import (
     ReservationCreated,
     ReservationGranted,
     ReservationQueued,
-    ReservationReleased,
-    ReservationRenewed,
 )
 from intermute.domain.holdings import Reservation, Ticket
-from intermute.domain.leases import skipped
+from intermute.domain.leases import released, renewed_in_full, skipped
 from intermute.domain.modes import CONFLICTING, Mode
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.reservations import decide_reserve, find_held, view
@@ -259,13 +257,7 @@ def confirm(state: State, command: ConfirmGrant, stamp: Stamp, caller: Caller) -
         return ticket_not_found(command.ticket_id)
     if command.agent_id != reservation.agent_id:
         return _NOT_THE_WAITER
-    event = ReservationRenewed(
-        reservation_id=reservation.key,
-        agent_id=reservation.agent_id,
-        ttl_ms=reservation.ttl_ms,
-        expires_at_us=state.at_us + reservation.ttl_ms * 1000,
-        cause="waiter",
-    )
+    event = renewed_in_full(state, reservation, "waiter")
     answer = view(state, reservation, expires_at_us=event.expires_at_us, taken_up=True)
     return Accepted(answer, events=(event,), actor=reservation.agent_id)
 
@@ -300,9 +292,9 @@ def cancel(state: State, command: CancelTicket, stamp: Stamp, caller: Caller) ->
         return ticket_not_found(command.ticket_id)
     if command.agent_id != reservation.agent_id:
         return _NOT_THE_WAITER
-    released = ReservationReleased(reservation.key, reservation.agent_id, "holder")
+    given_back = released(reservation, "holder")
     return Accepted(
-        _cancelled_view(state, reservation), events=(released,), actor=reservation.agent_id
+        _cancelled_view(state, reservation), events=(given_back,), actor=reservation.agent_id
     )
 
 
@@ -346,12 +338,10 @@ def hand_over(state: State, command: HandOver, stamp: Stamp, caller: Caller) -> 
         refusal = refuse_circle_by_handing_over(state, reservation, ticket)
         if refusal is not None:
             return refusal
-        released = ReservationReleased(
-            reservation.key, reservation.agent_id, "handover", successor=ticket.agent_id
-        )
+        passed_on = released(reservation, "handover", successor=ticket.agent_id)
         answer = QueuedView(ticket=ticket_view(state, ticket, ended="granted"))
         granted = grant(state, ticket, fencing_token=state.cursor + 2)
-        return Accepted(answer, (released, *granted), actor=reservation.agent_id)
+        return Accepted(answer, (passed_on, *granted), actor=reservation.agent_id)
     return Refusal(
         Code.NO_SUCH_WAITER,
         f"{command.to_agent_id[:100]!r} does not wait for these paths, or has gone, or would have "

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import apsw
 
-from intermute.storage.faults import FAULTS, StorageError, WrongFile
+from intermute.storage.faults import BUSY, FAULTS, StorageError, WrongFile
 from intermute.storage.files import require_regular
 from intermute.storage.migrations import packaged, refuse_newer
 
@@ -44,10 +44,23 @@ def open_writer(path: Path) -> apsw.Connection:
         connection.pragma("temp_store", "MEMORY")
         connection.pragma("trusted_schema", False)
         assert connection.pragma("synchronous") == 2, "an answer must survive a power cut"
+        if has_wal:
+            _make_certain(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _make_certain(connection: apsw.Connection) -> None:
+    """Put what a `-wal` was found to hold into the file, and begin the `-wal` anew.
+
+    What the former process failed to sync can be read here and yet be on no disk, and no later sync
+    would tell. Whatever is committed behind it would be lost with it when the power fails.
+    """
+    # A reader that is in the middle of something keeps the `-wal` as it is.
+    with suppress(*BUSY):
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
 
 def open_reader(path: Path) -> apsw.Connection:

@@ -173,9 +173,13 @@ def _project(
 
 
 def _reservation(
-    data: events.ReservationEvent, patterns: tuple[str, ...], **more: object
+    data: events.ReservationEvent, patterns: tuple[str, ...], fencing_token: int, **more: object
 ) -> dict[str, Any]:
-    shown: dict[str, object] = {"id": data.reservation_id, "agent_id": data.agent_id}
+    shown: dict[str, object] = {
+        "id": data.reservation_id,
+        "agent_id": data.agent_id,
+        "fencing_token": fencing_token,
+    }
     members: dict[str, Any] = {"agent_id": data.agent_id, "reservation_id": data.reservation_id}
     if patterns:
         members["path_pattern"] = shown["path_pattern"] = patterns[0]
@@ -190,12 +194,12 @@ def _reservation_created(
     return _reservation(
         data,
         data.patterns,
+        event.cursor,
         exclusive=data.mode is Mode.EXCLUSIVE,
         mode=data.mode.value,
         reason=data.reason,
         ttl_seconds=data.ttl_ms // 1000,
         expires_at=iso(data.expires_at_us),
-        fencing_token=event.cursor,
         **({} if data.ticket_id is None else {"ticket_id": data.ticket_id}),
     )
 
@@ -207,6 +211,7 @@ def _reservation_renewed(
     return _reservation(
         data,
         (),
+        data.fencing_token,
         ttl_seconds=data.ttl_ms // 1000,
         expires_at=iso(data.expires_at_us),
         cause=data.cause,
@@ -226,28 +231,30 @@ def _reservation_released(
         )
         if told
     }
-    return _reservation(data, (), released_at=iso(event.at_us), cause=data.cause, **more)
+    return _reservation(
+        data, (), data.fencing_token, released_at=iso(event.at_us), cause=data.cause, **more
+    )
 
 
 @_own_members.register
 def _reservation_narrowed(
     data: events.ReservationNarrowed, event: Event, project: str, version: str | None
 ) -> dict[str, Any]:
-    return _reservation(data, data.patterns)
+    return _reservation(data, data.patterns, data.fencing_token)
 
 
 @_own_members.register
 def _reservation_expiring(
     data: events.ReservationExpiring, event: Event, project: str, version: str | None
 ) -> dict[str, Any]:
-    return _reservation(data, data.patterns, expires_at=iso(data.expires_at_us))
+    return _reservation(data, data.patterns, data.fencing_token, expires_at=iso(data.expires_at_us))
 
 
 @_own_members.register
 def _reservation_expired(
     data: events.ReservationExpired, event: Event, project: str, version: str | None
 ) -> dict[str, Any]:
-    return _reservation(data, data.patterns, expired_at=iso(event.at_us))
+    return _reservation(data, data.patterns, data.fencing_token, expired_at=iso(event.at_us))
 
 
 def _ticket(data: events.TicketEvent, **more: object) -> dict[str, Any]:

@@ -240,8 +240,8 @@ def test_a_retirement_releases_what_the_agent_holds():
         held("r3", ALICE, "c", exclusive=False),
     ]
     events = (
-        ReservationReleased("r1", ALICE, "retired"),
-        ReservationReleased("r3", ALICE, "retired"),
+        ReservationReleased("r1", ALICE, "retired", fencing_token=3),
+        ReservationReleased("r3", ALICE, "retired", fencing_token=5),
         AgentRetired(ALICE),
     )
     view = RetiredView(ALICE, WALL, ("r1", "r3"))

@@ -76,7 +76,7 @@ def test_what_does_not_close_the_ring_is_waited_for(size):
 @pytest.mark.parametrize("size", range(2, 9))
 def test_the_ring_is_open_once_somebody_leaves_it(size):
     names, items = ring_of(size)
-    state = state_of([*items, ReservationReleased("r0", names[0], "holder")])
+    state = state_of([*items, ReservationReleased("r0", names[0], "holder", fencing_token=1)])
     assert isinstance(ask(state, want(names[-1], "dir0/x")), Accepted)
 
 

@@ -37,7 +37,7 @@ from .table import (
 
 TTL = 10 * MINUTE
 LEASE = held("r", ALICE, "src", "docs/*.md", ttl_s=TTL)
-GONE = ReservationReleased("r", ALICE, "holder")
+GONE = ReservationReleased("r", ALICE, "holder", fencing_token=1)
 # The token of `r` when it is the first event.
 TOKEN = 1
 
@@ -54,7 +54,9 @@ def test_the_token_of_what_is_held_is_current():
 
 
 def test_a_renewal_keeps_the_token():
-    renewed = ReservationRenewed("r", ALICE, TTL * 1000, WALL + 2 * TTL * S, "holder")
+    renewed = ReservationRenewed(
+        "r", ALICE, TTL * 1000, WALL + 2 * TTL * S, "holder", fencing_token=1
+    )
     state = state_of([LEASE, Later(60), renewed])
     assert state.holdings.by_id["r"].cursor == TOKEN
     assert ask(state, CheckFence(TOKEN)).answer.status == "current"
@@ -85,7 +87,7 @@ def test_a_later_conflicting_grant_to_somebody_else_supersedes(taker, pattern, m
     """Also when that one has ended meanwhile."""
     given = [registered(BOB), LEASE, GONE, Later(5), held("r2", taker, pattern, mode=mode)]
     if ended:
-        given.append(ReservationReleased("r2", taker, "holder"))
+        given.append(ReservationReleased("r2", taker, "holder", fencing_token=1))
     found = fence(*given, token=2)
     assert found.newest is not stale
     assert found.status == ("superseded" if stale else "released")
@@ -109,12 +111,16 @@ def test_modes_that_get_on_do_not_supersede(mode, later):
 def test_the_first_that_took_the_paths_is_told():
     given = [LEASE, GONE]
     for name in ("r2", "r3"):
-        given += [held(name, BOB, "src"), ReservationReleased(name, BOB, "holder")]
+        given += [held(name, BOB, "src"), ReservationReleased(name, BOB, "holder", fencing_token=1)]
     assert fence(*given).superseded_by.reservation_id == "r2"
 
 
 def test_what_was_given_up_is_not_ones_own_any_more():
-    given = [LEASE, ReservationNarrowed("r", ALICE, ("src",)), held("r2", BOB, "docs/a.md")]
+    given = [
+        LEASE,
+        ReservationNarrowed("r", ALICE, ("src",), fencing_token=1),
+        held("r2", BOB, "docs/a.md"),
+    ]
     assert fence(*given).status == "current"
 
 
@@ -134,7 +140,10 @@ def test_the_same_patterns_are_looked_at_once(monkeypatch):
     monkeypatch.setattr(limits, "FENCE_PATTERNS_MAX", 5)
     given = [LEASE, GONE]
     for n in range(20):
-        given += [held(f"x{n}", BOB, "lib"), ReservationReleased(f"x{n}", BOB, "holder")]
+        given += [
+            held(f"x{n}", BOB, "lib"),
+            ReservationReleased(f"x{n}", BOB, "holder", fencing_token=1),
+        ]
     assert fence(*given).status == "released"
 
 

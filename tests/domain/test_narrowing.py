@@ -55,7 +55,9 @@ def narrow(*patterns, agent_id=ALICE, key="r"):
 )
 def test_what_is_kept_lies_within_what_is_held(kept, covered):
     """`a.md` as a pattern covers what is below it, which `*.md` does not."""
-    expected = (ReservationNarrowed("r", ALICE, kept),) if covered else Code.NOT_COVERED
+    expected = (
+        (ReservationNarrowed("r", ALICE, kept, fencing_token=1),) if covered else Code.NOT_COVERED
+    )
     state, answer = check([LEASE], narrow(*kept), expected)
     if covered:
         assert answer.patterns == kept
@@ -69,7 +71,9 @@ def test_what_is_kept_lies_within_what_is_held(kept, covered):
 
 def test_the_rest_is_free_and_the_lease_goes_on():
     state, _ = check(
-        [LEASE, Later(60)], narrow("src/a"), (ReservationNarrowed("r", ALICE, ("src/a",)),)
+        [LEASE, Later(60)],
+        narrow("src/a"),
+        (ReservationNarrowed("r", ALICE, ("src/a",), fencing_token=1),),
     )
     assert ask(state, CheckPaths(("docs", "src/b", "x.md"), agent_id=BOB)).answer.conflicts == ()
     (conflict,) = ask(state, CheckPaths(("src",), agent_id=BOB)).answer.conflicts

@@ -275,7 +275,7 @@ def test_an_agent_may_hold_so_many_patterns():
 
 
 def test_what_is_released_makes_room():
-    given = [held("r", ALICE, "a", "b"), ReservationReleased("r", ALICE, "holder")]
+    given = [held("r", ALICE, "a", "b"), ReservationReleased("r", ALICE, "holder", fencing_token=1)]
     check(given, reserve(ALICE, "a", "b"), (created(ALICE, "a", "b"),), patterns_per_agent_max=2)
 
 
@@ -325,7 +325,7 @@ def test_a_bad_pattern_is_judged_before_a_limit():
 
 def test_a_release_frees_the_paths_at_once():
     given = [held("r", ALICE, "src")]
-    event = ReservationReleased("r", ALICE, "holder")
+    event = ReservationReleased("r", ALICE, "holder", fencing_token=1)
     state, answer = check(given, ReleaseReservation("r", ALICE), (event,))
     assert (answer.ended, answer.ended_at_us) == ("released", WALL)
     assert isinstance(ask(state, reserve(BOB, "src")), Accepted)
@@ -340,7 +340,7 @@ def test_only_the_holder_releases(who):
 
 
 def test_a_release_of_what_is_not_held_is_not_found():
-    given = [held("r", ALICE, "src"), ReservationReleased("r", ALICE, "holder")]
+    given = [held("r", ALICE, "src"), ReservationReleased("r", ALICE, "holder", fencing_token=1)]
     check(given, ReleaseReservation("r", ALICE), Code.RESERVATION_NOT_FOUND)
     check([], ReleaseReservation("none", ALICE), Code.RESERVATION_NOT_FOUND)
 
@@ -355,7 +355,9 @@ def test_a_release_of_a_lapsed_lease_is_granted_without_an_event():
 def test_one_of_several_is_released_alone():
     given = [held("r1", ALICE, "a", "b"), held("r2", ALICE, "c", exclusive=False)]
     state, _ = check(
-        given, ReleaseReservation("r1", ALICE), (ReservationReleased("r1", ALICE, "holder"),)
+        given,
+        ReleaseReservation("r1", ALICE),
+        (ReservationReleased("r1", ALICE, "holder", fencing_token=1),),
     )
     assert state.holdings.patterns_by_agent == {ALICE: 1}
     assert list(state.holdings.by_agent[ALICE]) == ["r2"]

@@ -52,7 +52,9 @@ LEASE = held("r", ALICE, "src", ttl_s=TTL)
 
 def renewed(at_s, ttl_s=TTL, *, reservation_id="r", agent_id=ALICE, wall_s=0, cause="holder"):
     expires_at_us = int(WALL + (at_s + wall_s + ttl_s) * S)
-    return ReservationRenewed(reservation_id, agent_id, ttl_s * 1000, expires_at_us, cause)
+    return ReservationRenewed(
+        reservation_id, agent_id, ttl_s * 1000, expires_at_us, cause, fencing_token=1
+    )
 
 
 def take(agent_id, *patterns, exclusive=True, ttl_s=TTL):
@@ -80,7 +82,7 @@ def test_an_expiry_is_an_event_that_says_what_is_free():
     state = state_of([held("r", ALICE, "src", "docs", ttl_s=TTL)])
     state.mono_us += TTL * S
     decision = ask(state, ExpireLeases())
-    assert decision.events == (ReservationExpired("r", ALICE, ("src", "docs")),)
+    assert decision.events == (ReservationExpired("r", ALICE, ("src", "docs"), fencing_token=1),)
     assert decision.answer == ExpiredView(("r",))
     assert decision.actor is None, "nobody did it"
 
@@ -158,7 +160,7 @@ def test_only_the_holder_renews(who):
 
 def test_what_is_not_held_cannot_be_renewed():
     check([], RenewReservation("r", ALICE), Code.RESERVATION_NOT_FOUND)
-    given = [LEASE, ReservationReleased("r", ALICE, "holder")]
+    given = [LEASE, ReservationReleased("r", ALICE, "holder", fencing_token=1)]
     check(given, RenewReservation("r", ALICE), Code.RESERVATION_NOT_FOUND)
 
 
@@ -279,7 +281,7 @@ def test_a_lapsed_lease_is_gone_once_somebody_else_took_its_paths(taker, exclusi
     given = [LEASE, Later(TTL), held("r2", taker, *patterns, exclusive=exclusive)]
     expected = (renewed(TTL),) if back else Code.RESERVATION_NOT_FOUND
     check(given, RenewReservation("r", ALICE), expected)
-    given.append(ReservationReleased("r2", taker, "holder"))
+    given.append(ReservationReleased("r2", taker, "holder", fencing_token=1))
     check(given, RenewReservation("r", ALICE), expected)
 
 
@@ -384,7 +386,7 @@ def test_a_restart_gives_every_holder_time_to_renew(left_s, outcome):
     expected = {
         "kept": (),
         "extended": (renewed(0, GRACE_S, cause="restart"),),
-        "ended": (ReservationExpired("r", ALICE, ("src",)),),
+        "ended": (ReservationExpired("r", ALICE, ("src",), fencing_token=1),),
     }[outcome]
     if outcome == "extended":
         expected = (attrs.evolve(expected[0], ttl_ms=TTL * 1000),)

@@ -22,7 +22,7 @@ from intermute.domain.views import ProjectView
 from .table import ALICE, Later, check, held, registered
 
 HELD = held("r", ALICE, "src", ttl_s=60)
-RELEASED = ReservationReleased("r", ALICE, "holder")
+RELEASED = ReservationReleased("r", ALICE, "holder", fencing_token=1)
 
 
 @pytest.mark.parametrize(

@@ -58,12 +58,24 @@ def granted_state(*more, ttl_s=TTL_S):
     return state, next(iter(state.holdings.by_agent[BOB]))
 
 
+def token(state, key):
+    """The token of what is held."""
+    return state.holdings.by_id[key].cursor
+
+
 def test_taking_up_counts_the_lease_anew_in_full():
     state, key = granted_state()
     pass_time(state, Later(10))
     decision = ask(state, ConfirmGrant("t", BOB))
     assert decision.events == (
-        ReservationRenewed(key, BOB, TTL_S * 1000, WALL + (10 + TTL_S) * S, "waiter"),
+        ReservationRenewed(
+            key,
+            BOB,
+            TTL_S * 1000,
+            WALL + (10 + TTL_S) * S,
+            "waiter",
+            fencing_token=token(state, key),
+        ),
     )
     assert decision.answer.ticket_id is None
     carry_out(state, decision)
@@ -103,7 +115,7 @@ def test_what_is_not_taken_up_goes_to_the_next(ttl_s):
     state.mono_us = MONO + limit_s * S
     decision = ask(state, ExpireLeases())
     assert decision.events == (
-        ReservationExpired(key, BOB, ("src",)),
+        ReservationExpired(key, BOB, ("src",), fencing_token=token(state, key)),
         ReservationSkipped("t", BOB, ("src",), "unconfirmed"),
     )
     assert served(state, decision) == ["t2"]
@@ -154,7 +166,8 @@ def test_cancelling_leaves_the_line():
 def test_cancelling_gives_back_what_was_not_taken_up():
     state, key = granted_state(waits("t2", CAROL, "src"))
     decision = ask(state, CancelTicket("t", BOB))
-    assert decision.events == (ReservationReleased(key, BOB, "holder"),)
+    expected = ReservationReleased(key, BOB, "holder", fencing_token=token(state, key))
+    assert decision.events == (expected,)
     assert served(state, decision) == ["t2"]
 
 
@@ -178,7 +191,7 @@ def test_whoever_retires_leaves_the_line_and_lets_go():
     state = state_of(given)
     decision = ask(state, RetireAgent(BOB))
     assert decision.events[:-1] == (
-        ReservationReleased("r2", BOB, "retired"),
+        ReservationReleased("r2", BOB, "retired", fencing_token=token(state, "r2")),
         ReservationCancelled("t", BOB, "retired"),
     )
 
@@ -195,7 +208,9 @@ def test_a_holder_names_who_goes_on_past_the_others():
     state = line_of(waits("t1", CAROL, "src"), waits("t2", BOB, "src/a"))
     decision = ask(state, HandOver("r", BOB, ALICE))
     released, created, granted = decision.events
-    assert released == ReservationReleased("r", ALICE, "handover", successor=BOB)
+    assert released == ReservationReleased(
+        "r", ALICE, "handover", successor=BOB, fencing_token=token(state, "r")
+    )
     assert (created.ticket_id, granted.fencing_token) == ("t2", state.cursor + 2)
     carry_out(state, decision)
     assert state.holdings.by_id[created.reservation_id].cursor == granted.fencing_token
@@ -277,10 +292,17 @@ def test_a_restart_gives_a_grant_the_time_to_be_taken_up_and_no_more(off_s, outc
     expected = {
         "kept": (),
         "extended": (
-            ReservationRenewed(key, BOB, TTL_S * 1000, WALL + (off_s + CONFIRM_S) * S, "restart"),
+            ReservationRenewed(
+                reservation_id=key,
+                agent_id=BOB,
+                ttl_ms=TTL_S * 1000,
+                expires_at_us=WALL + (off_s + CONFIRM_S) * S,
+                cause="restart",
+                fencing_token=token(state, key),
+            ),
         ),
         "ended": (
-            ReservationExpired(key, BOB, ("src",)),
+            ReservationExpired(key, BOB, ("src",), fencing_token=token(state, key)),
             ReservationSkipped("t", BOB, ("src",), "unconfirmed"),
         ),
     }[outcome]
@@ -294,7 +316,7 @@ def test_a_restart_gives_a_grant_the_time_to_be_taken_up_and_no_more(off_s, outc
 @pytest.mark.parametrize(("ttl_s", "before_s"), [(TTL_S, 60), (240, 60), (100, 25), (4, 1)])
 def test_holders_are_warned_once_before_a_lease_lapses(ttl_s, before_s):
     state = state_of([held("r", ALICE, "src", ttl_s=ttl_s)])
-    warning = ReservationExpiring("r", ALICE, ("src",), WALL + ttl_s * S)
+    warning = ReservationExpiring("r", ALICE, ("src",), WALL + ttl_s * S, fencing_token=1)
     pass_time(state, Later(ttl_s - before_s - 0.000001))
     state.mono_us = MONO + (ttl_s - before_s) * S
     decision = ask(state, ExpireLeases())
@@ -324,7 +346,9 @@ def test_a_renewal_is_followed_by_a_new_warning():
 def test_a_heartbeat_renews_what_is_tied_to_it_once_it_is_half_over(tied, after_s, renewed):
     lease = held("r", ALICE, "src", ttl_s=100, renew_on_heartbeat=tied)
     decision = ask(state_of([registered(ALICE), lease, Later(after_s)]), Heartbeat(ALICE))
-    expected = ReservationRenewed("r", ALICE, 100_000, WALL + (after_s + 100) * S, "heartbeat")
+    expected = ReservationRenewed(
+        "r", ALICE, 100_000, WALL + (after_s + 100) * S, "heartbeat", fencing_token=2
+    )
     assert decision.events == ((expected,) if renewed else ())
 
 

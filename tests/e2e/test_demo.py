@@ -56,7 +56,7 @@ def created(reservation: str, agent: str, *patterns: str, exclusive: bool = True
 
 
 def released(reservation: str, agent: str) -> ReservationReleased:
-    return ReservationReleased(reservation, agent, "holder")
+    return ReservationReleased(reservation, agent, "holder", fencing_token=1)
 
 
 def commit(edit: Edit, /, **changes: object) -> Commit:
@@ -173,9 +173,9 @@ def test_a_hold_that_never_ended_still_counts():
 def test_a_lapsed_lease_that_was_taken_back_is_held_again():
     happened = (
         created("r1", "ada", "src/a.py"),
-        ReservationExpired("r1", "ada", ("src/a.py",)),
-        ReservationRenewed("r1", "ada", 60_000, 10**9, "holder"),
-        ReservationRenewed("r1", "ada", 60_000, 10**9, "holder"),
+        ReservationExpired("r1", "ada", ("src/a.py",), fencing_token=1),
+        ReservationRenewed("r1", "ada", 60_000, 10**9, "holder", fencing_token=1),
+        ReservationRenewed("r1", "ada", 60_000, 10**9, "holder", fencing_token=1),
         released("r1", "ada"),
     )
     assert [(hold.start, hold.end) for hold in holds_of(log(*happened))] == [(1, 2), (3, 5)]

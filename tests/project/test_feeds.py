@@ -15,7 +15,9 @@ TAG = "t"
 
 
 def released(cursor: int, holder: str = "ada") -> Event:
-    return Event(cursor, cursor, holder, ReservationReleased(f"r{cursor}", holder, "holder"))
+    return Event(
+        cursor, cursor, holder, ReservationReleased(f"r{cursor}", holder, "holder", fencing_token=1)
+    )
 
 
 def message(cursor: int, *to: str, bcc: tuple[str, ...] = ()) -> Event:

@@ -6,12 +6,13 @@ import apsw
 import attrs
 import pytest
 
+from intermute.domain.modes import Mode
 from intermute.storage.connections import open_writer
 from intermute.storage.faults import MigrationDrift, NewerSchema, StorageError, WrongFile
 from intermute.storage.migrations import Migration, migrate, packaged
 from intermute.storage.writer import Writer
 
-from ..project.harness import PROJECT, TAG, WALL, Desk, assert_consistent, opened, reserve
+from ..project.harness import PROJECT, TAG, WALL, Desk, assert_consistent, log_of, opened, reserve
 
 PACKAGED = packaged()
 
@@ -80,6 +81,49 @@ def test_the_rows_of_an_older_file_are_kept(path):
     assert writer.take_over() == 8
     assert writer.recall(b"\x01", b"\x02", dict) == (True, {})
     writer.close()
+
+
+# What the product wrote before reservations had modes and events of a grant its token.
+_OLD_EVENTS = (
+    (
+        "reservation.created",
+        '{"reservation_id":"r1","agent_id":"ada","patterns":["a"],"exclusive":true,"reason":"",'
+        '"ttl_ms":60000,"expires_at_us":9}',
+    ),
+    (
+        "reservation.created",
+        '{"reservation_id":"r2","agent_id":"ada","patterns":["b"],"exclusive":false,"reason":"",'
+        '"ttl_ms":60000,"expires_at_us":9}',
+    ),
+    (
+        "reservation.renewed",
+        '{"reservation_id":"r2","agent_id":"ada","ttl_ms":60000,"expires_at_us":99,'
+        '"cause":"holder"}',
+    ),
+    ("reservation.released", '{"reservation_id":"r1","agent_id":"ada","cause":"holder"}'),
+    ("reservation.expired", '{"reservation_id":"r2","agent_id":"ada","patterns":["b"]}'),
+)
+
+
+def test_the_history_of_an_older_file_can_be_read_as_that_of_a_new_one(path, tmp_path):
+    run_first(path, 6)
+    with opened(path) as connection:
+        connection.execute(
+            "INSERT INTO meta VALUES ('project', ?), ('tag', ?), ('epoch', 1)", (PROJECT, TAG)
+        )
+        for cursor, (kind, data) in enumerate(_OLD_EVENTS, 1):
+            connection.execute(
+                "INSERT INTO events VALUES (?, ?, 'ada', ?, ?, ?, 1)",
+                (cursor, kind, "r1" if '"r1"' in data else "r2", data, cursor),
+            )
+        rows = "INSERT INTO reservations VALUES (?, ?, 'ada', ?, ?, '', 60000, ?, ?, ?, ?)"
+        connection.execute(rows, (1, "r1", '["a"]', 1, 1, 9, "released", 4))
+        connection.execute(rows, (2, "r2", '["b"]', 0, 2, 99, "expired", 5))
+    open_project(path).close()
+    created, shared, renewed, released, expired = (event.data for event in log_of(path))
+    assert (created.mode, shared.mode) == (Mode.EXCLUSIVE, Mode.SHARED)
+    assert [each.fencing_token for each in (renewed, released, expired)] == [2, 1, 2]
+    assert_consistent(path, tmp_path / "scratch.sqlite3")
 
 
 def test_each_migration_is_recorded_with_its_checksum(path):

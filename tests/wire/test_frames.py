@@ -56,7 +56,7 @@ def test_every_event_type_can_be_asked_for(name):
 
 
 def test_all_frames_have_the_same_members_first():
-    data = events.ReservationReleased("r", "ada", "holder")
+    data = events.ReservationReleased("r", "ada", "holder", fencing_token=1)
     assert shown(data, actor="ada") == {
         "type": "reservation.released",
         "project": "house",
@@ -69,6 +69,7 @@ def test_all_frames_have_the_same_members_first():
         "data": {
             "id": "r",
             "agent_id": "ada",
+            "fencing_token": 1,
             "released_at": "2023-11-14T22:13:20.25Z",
             "cause": "holder",
         },
@@ -77,7 +78,7 @@ def test_all_frames_have_the_same_members_first():
 
 
 def test_what_clients_of_today_look_for_in_an_expiry():
-    frame = shown(events.ReservationExpired("r", "ada", ("src/**", "b")))
+    frame = shown(events.ReservationExpired("r", "ada", ("src/**", "b"), fencing_token=1))
     assert (frame["agent_id"], frame["path_pattern"], frame["reservation_id"]) == (
         "ada",
         "src/**",

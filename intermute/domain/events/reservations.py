@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+import attrs
+
 from intermute.domain.events.base import EventData
 from intermute.domain.modes import Mode
 from intermute.domain.values import value
@@ -33,7 +35,17 @@ class ReservationCreated(ReservationEvent):
 
 
 @value
-class ReservationRenewed(ReservationEvent):
+class GrantEvent(ReservationEvent):
+    """Something happened to a reservation after its grant, whose token it names.
+
+    The token of a grant is the cursor of its own event.
+    """
+
+    fencing_token: int = attrs.field(kw_only=True)
+
+
+@value
+class ReservationRenewed(GrantEvent):
     """The lease is longer than before.
 
     `cause` is `holder`; `heartbeat`, when the holder had asked for that; `waiter`, when whoever
@@ -47,7 +59,7 @@ class ReservationRenewed(ReservationEvent):
 
 
 @value
-class ReservationNarrowed(ReservationEvent):
+class ReservationNarrowed(GrantEvent):
     """Its holder keeps only these patterns. The fencing token stays."""
 
     type: ClassVar[str] = "reservation.narrowed"
@@ -55,7 +67,7 @@ class ReservationNarrowed(ReservationEvent):
 
 
 @value
-class ReservationReleased(ReservationEvent):
+class ReservationReleased(GrantEvent):
     """It was given back.
 
     `cause` is `holder`; `retired`, when the holder's retirement released it; `forced`, when an
@@ -71,7 +83,7 @@ class ReservationReleased(ReservationEvent):
 
 
 @value
-class ReservationExpiring(ReservationEvent):
+class ReservationExpiring(GrantEvent):
     """The lease is about to lapse."""
 
     type: ClassVar[str] = "reservation.expiring"
@@ -80,7 +92,7 @@ class ReservationExpiring(ReservationEvent):
 
 
 @value
-class ReservationExpired(ReservationEvent):
+class ReservationExpired(GrantEvent):
     """The lease lapsed. `patterns` tells those who wait what has become free."""
 
     type: ClassVar[str] = "reservation.expired"

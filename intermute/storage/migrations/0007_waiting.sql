@@ -18,6 +18,12 @@ UPDATE events SET data = json_remove(
     json_set(data, '$.mode', iif(data ->> 'exclusive', 'exclusive', 'shared')), '$.exclusive'
 ) WHERE type = 'reservation.created';
 
+UPDATE events SET data = json_set(
+    data,
+    '$.fencing_token',
+    (SELECT cursor FROM reservations WHERE reservation_id = entity_id)
+) WHERE type IN ('reservation.renewed', 'reservation.released', 'reservation.expired');
+
 CREATE TABLE tickets (
     cursor           INTEGER PRIMARY KEY,
     ticket_id        TEXT    NOT NULL UNIQUE,
