@@ -9,12 +9,13 @@ import secrets
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import msgspec
 import trio
 
+from actors import ActorStopped, Overloaded
 from intermute.domain import commands
 from intermute.domain.commands import Command
 from intermute.domain.identity import IDENTITY_MISMATCH
@@ -23,7 +24,7 @@ from intermute.domain.projects import DEFAULT_PROJECT, INVALID_NAME, normalise_p
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.stamp import tag_of
 from intermute.project.directory import Asked, Projects, Reader
-from intermute.project.messages import Idempotency
+from intermute.project.messages import Idempotency, StorageUnavailable
 from intermute.web.access import Caller
 from intermute.web.errors import Refused
 from intermute.web.peers import PEER, Peer
@@ -158,6 +159,19 @@ class Call(ABC):
     def also(self, command: Command) -> Asked:
         """A further command that the request brings about; the client's key is not for it."""
         return Asked(command, self._acting())
+
+    def tell(self, project: str, command: Command) -> None:
+        """Send a command in the caller's name and do not wait for what becomes of it.
+
+        That it did not even arrive is not told either.
+        """
+        with suppress(ActorStopped, Overloaded, StorageUnavailable):
+            self.projects.send(project, [self.also(command)])
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether its answer may come long after it was asked, and after those asked later."""
+        return True
 
     @contextmanager
     def until_left(self) -> Iterator[None]:

@@ -2,7 +2,8 @@
 
 Three tasks share it. One reads and sends commands on without waiting for them; one answers, in the
 order of the requests; one pushes what the feed brings. Each lot of frames leaves whole, and nobody
-waits for this socket but these tasks.
+waits for this socket but these tasks. A request that waits in a line has a task of its own, so that
+its answer comes when there is one and keeps no other back.
 """
 
 from collections import deque
@@ -74,6 +75,10 @@ class _Asked:
     said: bytes | None = None
 
     @property
+    def held(self) -> bool:
+        return any(item.work is not None and item.work.held for item in self.items)
+
+    @property
     def ready(self) -> bool:
         return all(item.work is None or item.work.ready for item in self.items)
 
@@ -84,6 +89,7 @@ class Conversation:
     Args:
         project: What is asked for without naming a project is asked in this one.
         render: What an event looks like here.
+        show_life: Said now and then for as long as the socket is open, if anybody lives by it.
     """
 
     def __init__(
@@ -95,6 +101,7 @@ class Conversation:
         trust: Trust,
         project: str,
         render: Callable[[Published], bytes],
+        show_life: Callable[[], object] | None = None,
     ) -> None:
         self._socket = socket
         self._subscriber = subscriber
@@ -102,12 +109,14 @@ class Conversation:
         self._trust = trust
         self._project = project
         self._render = render
+        self._show_life = show_life
         self._asked: deque[_Asked] = deque()
         self._in_flight = 0
         self._in_flight_len = 0
         self._arrived = trio.lowlevel.ParkingLot()
         self._moved = trio.lowlevel.ParkingLot()
         self._listening = trio.CancelScope()
+        self._waiting: trio.Nursery
         self._ending: _Ending | None = None
 
     async def run(self) -> None:
@@ -115,8 +124,12 @@ class Conversation:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._push)
             nursery.start_soon(self._answer)
-            with self._listening:
-                await self._listen()
+            if self._show_life is not None:
+                nursery.start_soon(self._live, self._show_life)
+            async with trio.open_nursery() as self._waiting:
+                with self._listening:
+                    await self._listen()
+                self._waiting.cancel_scope.cancel()
             while self._in_flight:
                 await self._moved.park()
             nursery.cancel_scope.cancel()
@@ -132,6 +145,11 @@ class Conversation:
 
     def _ends(self) -> bool:
         return self._ending is not None
+
+    async def _live(self, show_life: Callable[[], object]) -> None:
+        while self._is_believed():
+            show_life()
+            await trio.sleep(limits.LINE_HEARTBEAT_MS / 1000)
 
     def _is_believed(self) -> bool:
         """Whether the client still may; else the socket ends."""
@@ -191,18 +209,27 @@ class Conversation:
 
     def _start(self, group: Sequence[_Asked]) -> None:
         """Send on what arrived together, so that it shares commits, and have it answered."""
-        items = [item for asked in group for item in asked.items if item.outcome is None]
+        items = []
         calls = []
-        for item in items:
-            assert isinstance(item.request, Request), "what is malformed has its outcome"
-            call = RpcCall(
-                self._methods.projects, self._trust.caller, item.request, project=self._project
-            )
-            calls.append((item.request.method, call))
+        for asked in group:
+            for item in asked.items:
+                if item.outcome is None:
+                    items.append(item)
+                    calls.append(self._call(item.request, alone=not asked.is_array))
         for item, work in zip(items, self._methods.start(calls), strict=True):
             item.work = work
-        self._asked.extend(group)
+        for asked in group:
+            if asked.held:
+                self._waiting.start_soon(self._answer_later, asked)
+            else:
+                self._asked.append(asked)
         self._arrived.unpark()
+
+    def _call(self, request: Request | Malformed, *, alone: bool) -> tuple[str, RpcCall]:
+        assert isinstance(request, Request), "what is malformed has its outcome"
+        caller = self._trust.caller
+        call = RpcCall(self._methods.projects, caller, request, project=self._project, alone=alone)
+        return request.method, call
 
     def _read(self, payload: bytes) -> _Asked | None:
         """What a message asks for; None for one that asks for nothing, which is ignored."""
@@ -287,6 +314,17 @@ class Conversation:
             await self._socket.send(answers)
             self._in_flight -= count
             self._in_flight_len -= asked_len
+            self._moved.unpark_all()
+
+    async def _answer_later(self, asked: _Asked) -> None:
+        """Answer one that may wait for long, whenever that is."""
+        try:
+            answer = await _answer_to(asked)
+            if answer is not None and self._is_believed():
+                await self._socket.send([answer])
+        finally:
+            self._in_flight -= 1
+            self._in_flight_len -= asked.size
             self._moved.unpark_all()
 
 

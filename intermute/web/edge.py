@@ -70,11 +70,9 @@ class Edge:
         if not isinstance(result, Asking):
             return await result
         asked = call.asked(result.command)
-        with trio.CancelScope(shield=result.held):
-            told = await self.projects.ask(
-                result.project, asked.command, asked.caller, asked.idempotency
-            )
-        return await result.finish(told)
+        return await result.run(
+            self.projects.ask(result.project, asked.command, asked.caller, asked.idempotency)
+        )
 
     def blueprint(self, noun: str, operations: Iterable[Operation]) -> Blueprint:
         """The HTTP routes of a noun's operations."""

@@ -12,6 +12,7 @@ from quart.wrappers.response import ResponseBody
 
 from intermute.domain import agents as domain_agents
 from intermute.domain import limits
+from intermute.domain.commands import Heartbeat
 from intermute.domain.refusals import Code, Refusal
 from intermute.project.directory import NO_EVENTS, Reader
 from intermute.project.feeds import FeedEnded, Published, Subscriber, TooSlow, TypeFilter
@@ -70,6 +71,11 @@ class Feed:
         if self.types:
             subscriber.types.subscribe(self.types)
         return subscriber
+
+    def show_life(self) -> None:
+        """Whoever keeps a socket open on the feed of an agent shows that the agent lives."""
+        if self.agent_id is not None and self.call.projects.exists(self.project):
+            self.call.tell(self.project, Heartbeat(self.agent_id))
 
 
 async def open_feed(call: Call, agent_id: str | None, *, after: str | None, name: str) -> Feed:
@@ -290,6 +296,7 @@ async def _converse(edge: Edge, methods: Methods, agent_id: str | None) -> None:
             trust=_trust(edge, feed, current),
             project=feed.project,
             render=feed.render,
+            show_life=None if agent_id is None else feed.show_life,
         ).run()
     finally:
         subscriber.close()

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import attrs
+import trio
 
 from intermute.domain.commands import Command
 from intermute.domain.decision import Accepted
@@ -46,8 +47,20 @@ class Asking:
             outcome = refusal_outcome(decision)
         return place(outcome, told)
 
-    async def finish(self, told: Told) -> Outcome:
-        """The answer, after what is left to do was done."""
+    async def run(self, telling: Awaitable[Told]) -> Outcome:
+        """The answer, after what is left to do was done.
+
+        Args:
+            telling: Waits for what became of the command.
+        """
+        if self.held:
+            with trio.CancelScope(shield=True):
+                told = await telling
+        else:
+            told = await telling
+        return await self._finish(told)
+
+    async def _finish(self, told: Told) -> Outcome:
         if self.follow is None or not isinstance(told.decision, Accepted):
             return self.outcome(told)
         outcome = await self.follow(told)

@@ -32,17 +32,29 @@ class RpcCall(Call):
 
     Args:
         project: The project of a call that names none.
+        alone: Its answer leaves by itself, whenever it is there.
     """
 
     def __init__(
-        self, projects: Projects, caller: Caller, request: Request, *, project: str | None = None
+        self,
+        projects: Projects,
+        caller: Caller,
+        request: Request,
+        *,
+        project: str | None = None,
+        alone: bool = False,
     ) -> None:
         super().__init__(projects, caller)
+        self._alone = alone
         self._method = request.method
         self._params = request.params
         if project is not None and self._params.get("project") is None:
             self._params = {**self._params, "project": project}
         self._idempotency_key = request.idempotency_key
+
+    @property
+    def may_wait(self) -> bool:
+        return self._alone
 
     def path(self, name: str) -> str:
         found = self._params.get(name)
@@ -152,6 +164,11 @@ class Work:
         return self.asking is None and self.failed is None
 
     @property
+    def held(self) -> bool:
+        """Whether its answer may come only after a while."""
+        return self.asking is not None and self.asking.held
+
+    @property
     def ready(self) -> bool:
         """Whether its answer is there already, or nearly so."""
         return self.failed is not None or (self.lot is not None and self.lot.answered)
@@ -163,7 +180,7 @@ class Work:
     async def _run(self) -> Outcome:
         if self.asking is not None:
             assert self.lot is not None, "a command is sent in a lot"
-            return await self.asking.finish(await self.lot.answer(self.place))
+            return await self.asking.run(self.lot.answer(self.place))
         assert self.operation is not None, "what is known to fail has failed"
         # Reads need not wait for anything, and others must have their turn in between.
         await trio.lowlevel.checkpoint()
@@ -198,7 +215,7 @@ class Methods:
                 continue
             project = work.asking.project
             lot = lots.get(project)
-            if lot is None or lot.full:
+            if lot is None or lot.full or work.held:
                 lot = lots[project] = Lot(self.projects, project)
                 every.append(lot)
             try:
@@ -206,6 +223,9 @@ class Methods:
             except BadRequest as error:
                 work.asking, work.failed = None, describe(error)
             work.lot = lot
+            if work.held:
+                # Somebody else waits for its answer, and what comes later is decided later.
+                del lots[project]
         for lot in every:
             lot.send()
         return works

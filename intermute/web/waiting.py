@@ -1,12 +1,11 @@
 """Waiting for a reservation: calls that are held open, and operations on tickets."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from functools import partial
 
 import trio
 
-from actors import ActorStopped, Overloaded
+from actors import ActorStopped
 from intermute.domain import limits
 from intermute.domain import waiting as domain
 from intermute.domain.commands import (
@@ -28,7 +27,7 @@ from intermute.domain.events import (
 )
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.views import CheckedView, QueuedView, ReservationView, TicketView
-from intermute.project.messages import CommandFailed, StorageUnavailable, Told
+from intermute.project.messages import CommandFailed, Told
 from intermute.project.waiting import HungUp, Line, Word
 from intermute.web.calls import Call
 from intermute.web.errors import Refused
@@ -36,17 +35,21 @@ from intermute.web.operations import Asking, Operations, place
 from intermute.web.outcome import Outcome, refusal_outcome
 from intermute.wire import reservations as wire_reservations
 from intermute.wire import waiting as wire
-from intermute.wire.bodies import decimal, line
+from intermute.wire.bodies import BadRequest, decimal, line
 from intermute.wire.reservations import queued
 
 NO_TICKETS: list[TicketView] = []
 operations = Operations()
 
-_FAULTS = (ActorStopped, Overloaded, StorageUnavailable, CommandFailed)
-
 
 def waiting(call: Call, project: str, command: QueuePaths) -> Asking:
-    """Take the paths or wait for them: with a ticket, or on the line until one of several ends."""
+    """Take the paths or wait for them: with a ticket, or on the line until one of several ends.
+
+    Raises:
+        BadRequest: It is to wait on the line and is one of several that are answered together.
+    """
+    if command.held_open and not call.may_wait:
+        raise BadRequest(_NOT_TOGETHER)
     follow: Callable[[Told], Awaitable[Outcome]] = partial(_show_queued, call)
     if command.held_open:
         follow = OpenCall(call, project, command).follow
@@ -268,18 +271,17 @@ class OpenCall:
         return [answer for answer in answers if isinstance(answer, Told)]
 
     def _tell(self, command: Command) -> None:
-        """Send a command and do not wait for what becomes of it.
-
-        Should it not arrive, the ticket is not confirmed at its turn and the next is served.
-        """
-        with suppress(*_FAULTS):
-            self._call.projects.send(self._project, [self._call.also(command)])
+        """Should it not arrive, the ticket is not confirmed at its turn and the next is served."""
+        self._call.tell(self._project, command)
 
 
 def _hang_up(ticket: TicketView) -> CancelTicket:
     return CancelTicket(ticket.ticket_id, agent_id=ticket.agent_id, hanging_up=True)
 
 
+_NOT_TOGETHER = (
+    "wait_seconds would keep the others of this batch waiting: use queue, or ask by itself"
+)
 _NOBODY_LISTENS = Refusal(
     Code.TICKET_NOT_FOUND, "whoever waited has gone, so the ticket is cancelled"
 )
