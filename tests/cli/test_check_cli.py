@@ -154,7 +154,7 @@ async def test_many_paths_are_checked_in_several_requests(shell: Shell):
     names = "\n".join(["dir/a", *(f"f{n}" for n in range(600)), "dir/b"]).encode()
     before = await shell.decided()
     done = await shell.run("check", "-", "--json", stdin=names, code=5)
-    assert await shell.decided() == before + 4
+    assert await shell.decided() - before in (4, 5)
     assert [each["agent_id"] for each in done.members["conflicts"]] == ["ada", "eve"]
     assert done.members["free"] is False
 
