@@ -225,9 +225,8 @@ class _Walk:
             for choice, head, tail in bound:
                 if segment.can_meet(head, tail):
                     met |= choice
-            after = self._after_wild(segment, met) if met else 0
-            if free and segment.has_names:
-                after |= free
+            # A pattern with a segment that no name fits is refused when it is parsed.
+            after = self._after_wild(segment, met) | free if met else free
             if after:
                 yield child, after
 

@@ -8,7 +8,6 @@ from intermute.globs import limits
 from intermute.globs.automaton import Automaton
 from intermute.globs.graph import compile_segment, contexts_after
 from intermute.globs.pattern import Pattern, split_at_slashes, tidy
-from intermute.globs.product import Product
 from intermute.globs.syntax import STAR, Group, Item, Items, Star, render
 
 
@@ -22,7 +21,7 @@ class WildSegment:
         tail: What each name it matches ends with.
     """
 
-    __slots__ = ("_automaton", "_has_names", "_only_star", "head", "items", "tail", "text")
+    __slots__ = ("_automaton", "_only_star", "head", "items", "tail", "text")
 
     def __init__(self, items: Items) -> None:
         self.items = items
@@ -32,16 +31,6 @@ class WildSegment:
         middle = items[len(self.head) : len(items) - len(self.tail)]
         self._only_star = len(middle) == 1 and isinstance(middle[0], Star)
         self._automaton: Automaton | None = None
-        self._has_names: bool | None = None
-
-    @property
-    def has_names(self) -> bool:
-        """Whether there is a name at all that it matches; `[.]` has none."""
-        if self._has_names is None:
-            every = Automaton(compile_segment((STAR,)))
-            found = Product(self.automaton.graph, every).run(every.start)
-            self._has_names = found & every.accept != 0
-        return self._has_names
 
     def can_meet(self, head: str, tail: str) -> bool:
         """Whether its ends allow a name that begins and ends with these texts.

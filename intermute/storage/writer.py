@@ -101,6 +101,12 @@ class Writer:
         """Forget the batch, also when SQLite has done so by itself after a fault."""
         if self._connection.in_transaction:
             self._execute("ROLLBACK")
+            return
+        # SQLite has undone it, and its index of words may go on with a count of them that it has
+        # failed to read. To undo something that it was given makes it read the count again.
+        self._execute("BEGIN IMMEDIATE")
+        self._execute("INSERT INTO message_words (rowid, subject, body) VALUES (0, '', '')")
+        self._execute("ROLLBACK")
 
     def savepoint(self) -> None:
         self._execute("SAVEPOINT command")

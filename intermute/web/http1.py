@@ -106,4 +106,6 @@ def _is_whole_handshake(request: h11.Request) -> bool:
     tokens = [token.strip() for token in heads.get(b"connection", b"").split(b",")]
     if b"upgrade" not in tokens:
         return True
+    if request.http_version != b"1.1":
+        return False
     return heads.get(b"sec-websocket-version") == b"13" and b"sec-websocket-key" in heads

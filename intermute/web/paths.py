@@ -46,9 +46,11 @@ class _Names(_Name):
 def use_encoded_slashes(app: QuartTrio) -> None:
     """Let every part of every route hold encoded slashes. Before any route is added.
 
-    A slash at the end of a path means nothing.
+    A slash at the end of a path means nothing, and of two in a row neither is left out: Werkzeug
+    would answer those with a redirect, which no client of an API asks for.
     """
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
     app.url_map.converters = {
         **app.url_map.converters,
         "default": _Name,

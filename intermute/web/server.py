@@ -51,6 +51,7 @@ __all__ = [
 
 RECEIVE_LEN_MAX = 64 * 1024
 WRITES_IN_A_ROW_MAX = 16
+ACCEPTS_IN_A_ROW_MAX = 64
 APP_QUEUE_LEN_MAX = 4
 # How long a peer is read after its last answer, so that the answer is not lost to a reset.
 LINGER_S = 1.0
@@ -321,7 +322,8 @@ class _Server:
         self._stop_at_s: float | None = None
         self._slots = trio.Semaphore(limits.connections_max)
 
-    async def accept(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
+    async def accept(self, sock: socket.socket, nursery: trio.Nursery) -> None:
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
         while True:
             await self._slots.acquire()
             try:
@@ -334,6 +336,23 @@ class _Server:
                 await trio.sleep(_ACCEPT_PAUSE_S)
             else:
                 nursery.start_soon(self._run_connection, stream)
+                self._accept_pending(sock, nursery)
+
+    def _accept_pending(self, sock: socket.socket, nursery: trio.Nursery) -> None:
+        """Accept what is in the backlog already, up to a bound.
+
+        Each await lets every other task have a turn, and while many projects commit that takes so
+        long that a connection at the end of a backlog waited for seconds.
+        """
+        for _ in range(min(ACCEPTS_IN_A_ROW_MAX, self._slots.value)):
+            try:
+                accepted, _ = sock.accept()
+            except OSError:
+                # There is no more, or whatever it is will be met again by the one who waits.
+                return
+            self._slots.acquire_nowait()
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(accepted))
+            nursery.start_soon(self._run_connection, stream)
 
     async def stop(self, deadline_s: float) -> None:
         self._stop_at_s = deadline_s
@@ -425,8 +444,7 @@ async def _accept_until(
     try:
         async with trio.open_nursery() as accepting:
             for sock in sockets:
-                listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
-                accepting.start_soon(server.accept, listener, connections)
+                accepting.start_soon(server.accept, sock, connections)
             on_ready()
             await shutdown()
             grace_s = server.limits.graceful_timeout_s

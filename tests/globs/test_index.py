@@ -4,8 +4,9 @@ import itertools
 
 import pytest
 
-from intermute.globs import PatternIndex, parse
+from intermute.globs import BadPattern, PatternIndex, parse
 from intermute.globs.automaton import Automaton, Masks
+from intermute.globs.product import Product
 
 
 def check(filed: list[str], asked: str, expected: list[str]) -> None:
@@ -122,3 +123,53 @@ def test_the_first_result_does_not_wait_for_the_others() -> None:
     found = index.overlapping(parse("pkg/*.py"))
     assert next(found) == 0
     assert list(itertools.islice(found, 3)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("filed", "asked"),
+    [
+        ("src/*_{}.py", "src/*_{}.py"),
+        ("src/f{}_*", "src/f{}_*"),
+        ("*{}/x", "*{}/x"),
+        ("*{}/*{}", "*{}/*{}"),
+        ("**/*_{}.py", "**/*_{}.py"),
+        ("lib/**/f{}_*", "**/f{}_*"),
+        ("src/m{}_x/*.py", "**/m{}_x/*.py"),
+    ],
+)
+def test_patterns_alike_are_told_apart_by_their_ends(
+    filed: str, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands that differ in a number only: none is walked through to say that it differs."""
+    products = 0
+    run, read = Product.run, Automaton.read
+
+    def counting_run(self: Product, states: int, **options: bool) -> int:
+        nonlocal products
+        products += 1
+        return run(self, states, **options)
+
+    def counting_read(self: Automaton, states: int, text: str) -> int:
+        nonlocal products
+        products += 1
+        return read(self, states, text)
+
+    index: PatternIndex[int] = PatternIndex()
+    for number in range(1000):
+        index.add(number, parse(filed.replace("{}", f"{number:04}")))
+    monkeypatch.setattr(Product, "run", counting_run)
+    monkeypatch.setattr(Automaton, "read", counting_read)
+    for number in range(995, 1005):
+        pattern = parse(asked.replace("{}", f"{number:04}"))
+        assert pattern.automaton
+        products = 0
+        assert list(index.overlapping(pattern)) == ([number] if number < 1000 else [])
+        assert products <= 8, products
+
+
+def test_a_segment_that_no_name_fits_cannot_be_filed() -> None:
+    """The index relies on it: whatever is filed can be passed by `**`."""
+    for text in ("[.]/x", "[.][.]", "a/[.]/x", "{[.],[.][.]}/x"):
+        with pytest.raises(BadPattern):
+            parse(text)
+    check(["[.-a]/x", "{[.],a}/x"], "**/x", ["[.-a]/x", "{[.],a}/x"])
