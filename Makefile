@@ -12,8 +12,9 @@ AGENTS ?= 6
 serve: $(READY)
 	$(RUN)intermute serve $(ARGS)
 
+# One worker for each processor; `make test ARGS='-n 0 -x tests/domain'` runs in one process.
 test: $(READY) tmux
-	$(RUN)python -m pytest $(ARGS)
+	$(RUN)python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: $(READY)
 	$(RUN)ruff check .
