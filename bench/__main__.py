@@ -1,6 +1,7 @@
 """The command line of the benchmarks."""
 
 import argparse
+import importlib
 import json
 import sys
 import time
@@ -24,6 +25,7 @@ from bench import (
     report,
     resuming,
     send_rate,
+    slow_disk,
     start_time,
     waiting,
 )
@@ -51,6 +53,12 @@ BENCHMARKS: dict[str, Measure] = {
     "fanout": fan_out.measure,
     "resume": resuming.measure,
     "waiting": waiting.measure,
+    "slowdisk": slow_disk.measure,
+}
+# Commands with options of their own, each as module and function; loaded when they are called.
+COMMANDS = {
+    "contention": "bench.contention.main:main",
+    "verify": "bench.linearizability.verify:main",
 }
 # Names for several at once.
 GROUPS = {"messages": ("send", "inbox", "pipeline", "push", "fanout", "resume")}
@@ -105,7 +113,15 @@ def benchmarks_of(names: Sequence[str]) -> list[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """The command: 0 when every target was reached, 1 when one was missed."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    if arguments and arguments[0] in COMMANDS:
+        module, _, function = COMMANDS[arguments[0]].partition(":")
+        return int(getattr(importlib.import_module(module), function)(arguments[1:]))
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        epilog="contention drives one or several servers, verify checks a recorded history: "
+        "each has options of its own, see `python -m bench contention --help`.",
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join((*BENCHMARKS, *GROUPS)))
     parser.add_argument("--quick", action="store_true", help="smaller numbers, rougher figures")
     parser.add_argument("--profile", action="store_true", help="show where the time goes as well")

@@ -16,7 +16,18 @@ import apsw
 
 ROOT = Path(__file__).resolve().parents[1]
 
-_PACKAGES = ("intermute", "trio", "quart-trio", "quart", "hypercorn", "h11", "apsw", "msgspec")
+_PACKAGES = (
+    "intermute",
+    "trio",
+    "trio-websocket",
+    "quart-trio",
+    "quart",
+    "hypercorn",
+    "h11",
+    "wsproto",
+    "apsw",
+    "msgspec",
+)
 _IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 
 

@@ -110,12 +110,12 @@ def lines(name: str, result: Result) -> list[str]:
     for figure in result.figures:
         spread = ""
         if figure.spread is not None and figure.spread[0] != figure.spread[1]:
-            spread = f"  [{_number(figure.spread[0])} .. {_number(figure.spread[1])}]"
+            spread = f"  [{number(figure.spread[0])} .. {number(figure.spread[1])}]"
         target = ""
         if figure.target is not None:
             standing = _STANDING[figure.reached]
-            target = f"  {figure.bound.value} {_number(figure.target)}: {standing}"
-        value = f"{_number(figure.value):>9} {figure.unit}".rstrip()
+            target = f"  {figure.bound.value} {number(figure.target)}: {standing}"
+        value = f"{number(figure.value):>9} {figure.unit}".rstrip()
         shown.append(f"  {figure.name:<{width}}  {value}{spread}{target}")
     shown.extend(f"  ! {warning}" for warning in result.warnings)
     shown.extend(result.texts)
@@ -127,8 +127,8 @@ def summary(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     rows = [
         (
             f"{name}: {figure['name']}",
-            f"{_number(figure['value'])} {figure['unit']}".rstrip(),
-            f"{figure['bound']} {_number(figure['target'])}",
+            f"{number(figure['value'])} {figure['unit']}".rstrip(),
+            f"{figure['bound']} {number(figure['target'])}",
             _STANDING[figure["reached"]],
         )
         for name, result in found.items()
@@ -147,7 +147,8 @@ def summary(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return shown
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """A number as people read it, with about three digits that matter."""
     if value == int(value) or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"

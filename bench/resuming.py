@@ -76,8 +76,11 @@ _decode = msgspec.json.Decoder(_Frame).decode
 class Subscriber:
     """One that is dropped again and again, and resumes each time after the last frame it read."""
 
-    def __init__(self, name: str, agent_id: str | None, chance: random.Random) -> None:
+    def __init__(
+        self, name: str, agent_id: str | None, chance: random.Random, project: str = PROJECT
+    ) -> None:
         self.name = name
+        self._project = project
         self.agent_id = agent_id
         self.seen: list[Seen] = []
         self.cursor = 0
@@ -90,12 +93,15 @@ class Subscriber:
 
     def connect(self, crowd: Crowd, server: Server, *, mean_s: float) -> None:
         """Listen, from where it had come to."""
-        feed = whole_feed(PROJECT, after=self.cursor)
+        feed = whole_feed(self._project, after=self.cursor)
         if self.agent_id is not None:
-            feed = own_feed(PROJECT, self.agent_id, after=self.cursor)
+            feed = own_feed(self._project, self.agent_id, after=self.cursor)
         small = self._chance.random() < 0.3
         self._socket = WebSocket(
-            server.port, feed, receive_buffer_len=_SMALL_BUFFER if small else None
+            server.port,
+            feed,
+            host=server.host,
+            receive_buffer_len=_SMALL_BUFFER if small else None,
         )
         self._until_s = time.perf_counter() + self._chance.expovariate(1 / mean_s)
         self._paused_until_s = None

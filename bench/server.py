@@ -12,6 +12,7 @@ from pathlib import Path
 
 import attrs
 
+from bench.connection import LOOPBACK
 from bench.machine import ROOT, rss_bytes
 
 START_TIMEOUT_S = 60.0
@@ -32,6 +33,7 @@ class Server:
     port: int
     start_s: float
     """From the start of the process to the first answer of `/health`, seconds."""
+    host: str = LOOPBACK
 
     def rss_bytes(self) -> int:
         """What the process holds in memory now."""

@@ -1,7 +1,7 @@
 """One WebSocket, as cheap as Python allows: whole unmasked frames come in, prepared ones go out.
 
-It understands what intermute sends (text in single frames, pings, a close) and nothing else. A
-client that cost as much as the server would measure itself.
+It understands text, in one frame or in fragments, pings and a close, and nothing else. A client
+that cost as much as the server would measure itself.
 """
 
 import base64
@@ -11,7 +11,7 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 
-from bench.connection import CONNECT_TIMEOUT_S, RECEIVE_LEN_MAX, Broken
+from bench.connection import CONNECT_TIMEOUT_S, LOOPBACK, RECEIVE_LEN_MAX, Broken
 from bench.machine import is_connected
 
 _HEAD_END = b"\r\n\r\n"
@@ -19,6 +19,7 @@ _HEAD_LEN_MAX = 65_536
 _KEY = b"\x37\xfa\x21\x3d"
 _NO_LINGER = struct.pack("ii", 1, 0)
 _TEXT, _CLOSE, _PING, _PONG = 0x81, 0x88, 0x89, 0x8A
+_TEXT_BEGINS, _TEXT_GOES_ON, _TEXT_ENDS = 0x01, 0x00, 0x80
 
 
 class Closed(Exception):
@@ -45,27 +46,35 @@ class WebSocket:
         Broken: The server did not agree to a WebSocket; the text holds its answer.
     """
 
-    __slots__ = ("_data", "sock")
+    __slots__ = ("_begun", "_data", "sock")
 
-    def __init__(self, port: int, target: str, *, receive_buffer_len: int | None = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        target: str,
+        *,
+        host: str = LOOPBACK,
+        receive_buffer_len: int | None = None,
+    ) -> None:
+        self._begun = b""
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             if receive_buffer_len is not None:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_len)
             self.sock.settimeout(CONNECT_TIMEOUT_S)
-            self.sock.connect(("127.0.0.1", port))
+            self.sock.connect((host, port))
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._data = self._shake_hands(target)
+            self._data = self._shake_hands(target, host)
             self.sock.setblocking(False)
         except BaseException:
             self.sock.close()
             raise
 
-    def _shake_hands(self, target: str) -> bytes:
+    def _shake_hands(self, target: str, host: str) -> bytes:
         """Upgrade; answers what came after the server's head."""
         key = base64.b64encode(os.urandom(16)).decode()
         self.sock.sendall(
-            f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{self.sock.getpeername()[1]}\r\n"
+            f"GET {target} HTTP/1.1\r\nHost: {host}:{self.sock.getpeername()[1]}\r\n"
             f"Connection: Upgrade\r\nUpgrade: websocket\r\n"
             f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
         )
@@ -125,6 +134,11 @@ class WebSocket:
             at = start + length
             if kind == _TEXT:
                 texts.append(data[start:at])
+            elif kind in (_TEXT_BEGINS, _TEXT_GOES_ON):
+                self._begun += data[start:at]
+            elif kind == _TEXT_ENDS:
+                texts.append(self._begun + data[start:at])
+                self._begun = b""
             else:
                 self._control(kind, data[start:at])
         return texts, data[at:]

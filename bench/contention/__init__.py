@@ -1,0 +1,1 @@
+"""The contention harness: load on one or several servers, and what came of it."""

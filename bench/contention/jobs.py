@@ -1,0 +1,136 @@
+"""What the parent process and the generator processes tell each other, as MessagePack."""
+
+from typing import IO, Any
+
+import attrs
+import msgspec
+
+from bench.contention.histogram import Histogram
+from bench.contention.results import Series
+
+_HEAD_LEN = 4
+
+
+@attrs.frozen
+class Place:
+    """A target as a generator needs to know it.
+
+    Attributes:
+        pid: Of the server process, when it is ours; None otherwise.
+    """
+
+    name: str
+    host: str
+    port: int
+    capabilities: frozenset[str]
+    pid: int | None = None
+
+
+@attrs.frozen
+class Variant:
+    """One of the settings that a workload is run with.
+
+    Attributes:
+        label: Tells it from the others of its workload; empty for a single one.
+        clients: How many there are, over all processes.
+        numbers: Whatever else the workload needs to know.
+        alone: All its clients have to be in one process.
+        least_s: What a slice has to last at least, to say anything.
+        turns_most: How many turns are enough, its slices being long.
+    """
+
+    label: str
+    clients: int
+    numbers: dict[str, float] = attrs.field(factory=dict)
+    alone: bool = False
+    least_s: float = 0.0
+    turns_most: int = 1_000
+
+
+@attrs.frozen
+class Job:
+    """One slice of a workload on one target, or what has to be done before the first one.
+
+    Attributes:
+        prepared: What the preparation of this workload on this target left, None for a job that
+            is the preparation.
+        part, parts: Which of how many generator processes this is.
+        began_s: When the workload began, on `time.perf_counter`, which is one clock for all
+            processes of a machine.
+        rate: Calls a second of all processes in open loop; None in closed loop.
+        driver: `http` or `websocket`.
+    """
+
+    workload: str
+    variant: Variant
+    place: Place
+    project: str
+    prepared: dict[str, Any] | None
+    turn: int
+    part: int
+    parts: int
+    seconds: float
+    began_s: float
+    seed: int
+    rate: float | None = None
+    driver: str = "http"
+    keeps_history: bool = False
+
+
+@attrs.frozen
+class Report:
+    """What came of a job.
+
+    Attributes:
+        took_s: From the agreed beginning to the end of the last client.
+        cpu_s: Processor time of this generator process.
+        starved_s: How long it was ready to run and had no processor; None if unknown.
+        unexpected: Answers that no client should get, as text to count.
+        counts: Whatever the workload counts.
+        values: Whatever else the workload has to say, for its judge.
+    """
+
+    series: list[Series]
+    took_s: float
+    cpu_s: float
+    starved_s: float | None
+    late: Histogram
+    lag: Histogram
+    unexpected: dict[str, int]
+    counts: dict[str, int]
+    values: dict[str, list[Any]]
+    violations: list[str]
+
+
+@attrs.frozen
+class Word:
+    """From the parent: a job, when to begin with the one before, or (neither) that all is over."""
+
+    job: Job | None = None
+    go_s: float | None = None
+
+
+@attrs.frozen
+class Said:
+    """From a generator: that it is ready to begin, or what came of the job."""
+
+    report: Report | None = None
+
+
+def put(sink: IO[bytes], thing: Word | Said) -> None:
+    """Write one message."""
+    data = msgspec.msgpack.encode(thing)
+    sink.write(len(data).to_bytes(_HEAD_LEN, "big") + data)
+    sink.flush()
+
+
+def take(source: IO[bytes]) -> bytes | None:
+    """The bytes of the next message; None when the other side has ended."""
+    head = source.read(_HEAD_LEN)
+    if len(head) < _HEAD_LEN:
+        return None
+    return source.read(int.from_bytes(head, "big"))
+
+
+decode_word = msgspec.msgpack.Decoder(Word).decode
+decode_said = msgspec.msgpack.Decoder(Said).decode

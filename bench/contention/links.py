@@ -1,0 +1,287 @@
+"""What a client of the harness asks, what it is answered, and the two ways that takes.
+
+A call is put once, in the words of HTTP, with the name that the same call has over a WebSocket. An
+`HttpLink` sends it as a request; a `SocketLink` as a JSON-RPC request. Either has one call under
+way at a time.
+"""
+
+import socket
+from time import perf_counter
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import attrs
+import msgspec
+
+from bench.connection import Broken, Connection, header_of, request
+from bench.websocket import Closed, WebSocket, text_frame
+
+NO_ANSWER = 0
+NOT_CONNECTED = -1
+_SILENT_S = 0.5
+_encode = msgspec.json.encode
+_QUIET = text_frame(b'{"type":"unsubscribe"}')
+BROKEN = (Broken, Closed, OSError)
+"""What a link raises when its connection is gone."""
+
+
+@attrs.frozen
+class Address:
+    """Where a target listens."""
+
+    host: str
+    port: int
+
+
+@attrs.define
+class Ask:
+    """One call.
+
+    Attributes:
+        operation: What the figures call it; empty for a call that is not counted.
+        method, path, body: The request; the path has its query.
+        agent: In whose name, for the header.
+        rpc: The name of the operation over a WebSocket; empty when it has none.
+        params: What that is given; None for the members of the body.
+        wanted: The status of the wanted answer.
+        due_s: When it should have been made in open loop, on `time.perf_counter`.
+        key: The idempotency key; empty for none.
+        recorded: The operation and arguments that a history keeps of it; None to keep nothing.
+    """
+
+    operation: str
+    method: str
+    path: str
+    agent: str = ""
+    body: dict[str, Any] | None = None
+    rpc: str = ""
+    params: dict[str, Any] | None = None
+    wanted: int = 200
+    due_s: float | None = None
+    key: str = ""
+    recorded: tuple[str, dict[str, Any]] | None = None
+
+
+@attrs.define
+class Reply:
+    """What came back.
+
+    Attributes:
+        status: Of HTTP, over a WebSocket too; `NO_ANSWER` when the connection ended first or time
+            ran out, `NOT_CONNECTED` when there was none to send it over.
+        asked_s, answered_s: On `time.perf_counter`.
+    """
+
+    status: int
+    body: bytes = b""
+    head: bytes = b""
+    named: dict[str, str] | None = None
+    asked_s: float = 0.0
+    answered_s: float = 0.0
+
+    def header(self, name: str) -> str | None:
+        """A header, or what stands for it over a WebSocket; the name in lower case."""
+        if self.named is not None:
+            return self.named.get(name)
+        return header_of(self.head, name)
+
+    def members(self) -> dict[str, Any]:
+        """The members of the body; none where it has none."""
+        if not self.body:
+            return {}
+        try:
+            found = msgspec.json.decode(self.body)
+        except msgspec.DecodeError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def place(self) -> tuple[int, int] | None:
+        """Where the decision stands in the project's order, if the answer says so."""
+        epoch, seq = self.header("intermute-epoch"), self.header("intermute-seq")
+        return None if epoch is None or seq is None else (int(epoch), int(seq))
+
+
+class Link(Protocol):
+    """A way to a target. Everything but `open` raises one of `BROKEN` when the connection ends."""
+
+    def open(self) -> bool:
+        """Connect, unless there is a connection that can be used; whether that was to be done.
+
+        Raises:
+            OSError, Broken: Nobody is there, or not for this.
+        """
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
+
+    def fileno(self) -> int:
+        """The descriptor to poll; only while it is open."""
+
+    def send(self, ask: Ask) -> None:
+        """Send a call; nothing else may be under way."""
+
+    def receive(self) -> Reply | None:
+        """The answer once it is whole; its times are left to the caller."""
+
+    def close(self) -> None:
+        """Hang up; it can be opened again."""
+
+
+class HttpLink:
+    """A keep-alive connection."""
+
+    __slots__ = ("_address", "_connection")
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._connection: Connection | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None
+
+    def open(self) -> bool:
+        if self._connection is not None and self._is_stale(self._connection):
+            self.close()
+        if self._connection is not None:
+            return False
+        self._connection = Connection(self._address.port, self._address.host)
+        return True
+
+    def _is_stale(self, connection: Connection) -> bool:
+        """Whether the server has hung up meanwhile, as it does on who is silent for long."""
+        if perf_counter() - connection.sent_s < _SILENT_S:
+            return False
+        try:
+            return not connection.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def fileno(self) -> int:
+        assert self._connection is not None
+        return self._connection.fileno()
+
+    def settle(self, timeout_s: float) -> None:
+        """Let `receive` wait for so long, for who has nothing else to do meanwhile."""
+        assert self._connection is not None
+        self._connection.sock.settimeout(timeout_s)
+
+    def send(self, ask: Ask) -> None:
+        assert self._connection is not None
+        self._connection.send(request_of(ask, self._address))
+
+    def receive(self) -> Reply | None:
+        connection = self._connection
+        assert connection is not None
+        if not connection.receive():
+            return None
+        reply = Reply(connection.status, connection.body, connection.head)
+        if connection.is_last:
+            self.close()
+        return reply
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def request_of(ask: Ask, address: Address) -> bytes:
+    """The bytes of a call over HTTP."""
+    headers = f"X-Agent-ID: {ask.agent}\r\n" if ask.agent else ""
+    if ask.key:
+        headers += f"Idempotency-Key: {ask.key}\r\n"
+    return request(
+        ask.method,
+        ask.path,
+        headers=headers,
+        body=b"" if ask.body is None else _encode(ask.body),
+        host=f"{address.host}:{address.port}",
+    )
+
+
+class _Answer(msgspec.Struct):
+    """What is read of a JSON-RPC answer; a frame of the feed has no `id`."""
+
+    id: int | None = None
+    result: msgspec.Raw = msgspec.Raw()
+    error: dict[str, Any] | None = None
+    epoch: int | None = None
+    seq: int | None = None
+
+
+_decode = msgspec.json.Decoder(_Answer).decode
+
+
+class SocketLink:
+    """A WebSocket that takes commands and is told of no events."""
+
+    __slots__ = ("_address", "_asked", "_number", "_project", "_socket")
+
+    def __init__(self, address: Address, project: str) -> None:
+        self._address = address
+        self._project = project
+        self._socket: WebSocket | None = None
+        self._number = 0
+        self._asked: Ask | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._socket is not None
+
+    def open(self) -> bool:
+        if self._socket is not None:
+            return False
+        target = f"/ws/events?project={quote(self._project, safe='')}"
+        self._socket = WebSocket(self._address.port, target, host=self._address.host)
+        self._socket.send(_QUIET)
+        return True
+
+    def fileno(self) -> int:
+        assert self._socket is not None
+        return self._socket.fileno()
+
+    def send(self, ask: Ask) -> None:
+        assert self._socket is not None
+        self._number += 1
+        self._asked = ask
+        params = dict((ask.params if ask.params is not None else ask.body) or {})
+        if ask.agent:
+            params.setdefault("agent_id", ask.agent)
+        if ask.key:
+            params["idempotency_key"] = ask.key
+        members = {"jsonrpc": "2.0", "id": self._number, "method": ask.rpc, "params": params}
+        frame = text_frame(_encode(members))
+        if self._socket.send(frame) != len(frame):
+            raise Broken("the socket did not take the whole call")
+
+    def receive(self) -> Reply | None:
+        assert self._socket is not None
+        for text in self._socket.receive():
+            answer = _decode(text)
+            if answer.id == self._number and self._asked is not None:
+                asked, self._asked = self._asked, None
+                return _reply(asked, answer)
+        return None
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        self._asked = None
+
+
+def _reply(asked: Ask, answer: _Answer) -> Reply:
+    named: dict[str, str] = {}
+    if answer.epoch is not None:
+        named = {"intermute-epoch": str(answer.epoch), "intermute-seq": str(answer.seq)}
+    if answer.error is None:
+        return Reply(asked.wanted, bytes(answer.result), named=named)
+    data = answer.error.get("data") or {}
+    if "retry_after_seconds" in data:
+        named["retry-after"] = str(data["retry_after_seconds"])
+    status = int(data.get("status", 500))
+    return Reply(status, _encode(data), named=named)

@@ -1,0 +1,294 @@
+"""The event loop of a generator process: clients written as generators, over one epoll set.
+
+A client is a generator that yields what it wants: an `Ask` gives it the `Reply`, a `Wait` the time
+that has come, a `Meet` everybody else who meets there. One thread runs hundreds of them at a cost
+of some ten microseconds a call, so that one processor is enough to load a server written in Python.
+"""
+
+import heapq
+import random
+import select
+from collections import deque
+from collections.abc import Callable, Generator, Hashable, Iterator
+from contextlib import suppress
+from itertools import count
+from time import perf_counter
+
+import attrs
+
+from bench.contention.histogram import Histogram
+from bench.contention.links import BROKEN, NO_ANSWER, NOT_CONNECTED, Ask, Link, Reply
+
+CALL_TIMEOUT_S = 30.0
+_LOOK_EVERY_S = 0.25
+# A client whose connection is refused asks again after so long.
+_REFUSED_PAUSE_S = 0.05
+
+
+@attrs.frozen
+class Wait:
+    """Go on at this time, on `time.perf_counter`."""
+
+    until_s: float
+
+
+@attrs.frozen
+class Meet:
+    """Go on when so many clients have come to the same place; in a random order then."""
+
+    place: Hashable
+    size: int
+
+
+Step = Ask | Wait | Meet
+Script = Generator[Step, Reply | None, None]
+
+
+@attrs.define(eq=False)
+class _Player:
+    """A client and what it waits for."""
+
+    name: str
+    script: Script
+    link: Link
+    then: Callable[[], None] | None = None
+    ask: Ask | None = None
+    asked_s: float = 0.0
+
+
+@attrs.define
+class Arrivals:
+    """Open loop: a client begins at each intended time, whether or not earlier ones are done.
+
+    Attributes:
+        name: What the names of the clients begin with.
+        due_s: The intended times, ascending, on `time.perf_counter`.
+        make: The client for a time; it asks once or a few times, and ends.
+        links: Connections for them. When all are in use a client begins late, and what it asks
+            counts from its intended time all the same.
+        patience_s: A client that could not begin for so long is given up, and its time kept in
+            `given_up`; None: it waits however long it takes.
+    """
+
+    name: str
+    due_s: Iterator[float]
+    make: Callable[[float], Script]
+    links: list[Link]
+    patience_s: float | None = None
+    given_up: list[float] = attrs.field(factory=list)
+
+
+@attrs.define
+class Loop:
+    """Runs clients until all have ended.
+
+    Args:
+        heard: Called with every call of every client and its reply, in the order of replies.
+        asked: Called right before a call is sent; what it returns is handed to `heard`.
+
+    Attributes:
+        late: By how much clients of an open loop began late although a connection was free: the
+            generator's own fault.
+        lag: How long each turn of the loop took: what came meanwhile had to wait so long.
+    """
+
+    heard: Callable[[str, Ask, Reply], object]
+    chance: random.Random
+    asked: Callable[[str, Ask], object] = lambda _name, _ask: None
+    timeout_s: float = CALL_TIMEOUT_S
+    late: Histogram = attrs.field(factory=Histogram)
+    lag: Histogram = attrs.field(factory=Histogram)
+    _poll: select.epoll = attrs.field(init=False, factory=select.epoll)
+    _by_fd: dict[int, _Player] = attrs.field(init=False, factory=dict)
+    _ready: deque[tuple[_Player, Reply | None]] = attrs.field(init=False, factory=deque)
+    _timers: list[tuple[float, int, Callable[[], None]]] = attrs.field(init=False, factory=list)
+    _order: Iterator[int] = attrs.field(init=False, factory=count)
+    _meetings: dict[Hashable, list[_Player]] = attrs.field(init=False, factory=dict)
+    _live: int = attrs.field(init=False, default=0)
+    _arrivals: Arrivals | None = attrs.field(init=False, default=None)
+    _waiting: deque[float] = attrs.field(init=False, factory=deque)
+    _looked_s: float = attrs.field(init=False, default=0.0)
+
+    def start(
+        self, name: str, script: Script, link: Link, *, then: Callable[[], None] | None = None
+    ) -> None:
+        """Let a client begin as soon as the loop runs, with a link that nobody else uses meanwhile.
+
+        Args:
+            then: Called when it has ended.
+        """
+        self._live += 1
+        self._ready.append((_Player(name, script, link, then), None))
+
+    def arrive(self, arrivals: Arrivals) -> None:
+        """Let clients begin at their intended times; for one open loop at a time."""
+        self._arrivals = arrivals
+        self._next_arrival()
+
+    def run(self) -> None:
+        """Run until every client has ended, and everybody due has begun or was given up."""
+        self._looked_s = perf_counter()
+        while self._live or self._waiting or self._arrivals is not None:
+            self._turn()
+
+    def close(self) -> None:
+        """Give the descriptors back; the links are their owners'."""
+        self._poll.close()
+
+    def _turn(self) -> None:
+        while self._ready:
+            player, reply = self._ready.popleft()
+            self._advance(player, reply)
+        wait_s = _LOOK_EVERY_S
+        if self._timers:
+            wait_s = min(wait_s, max(0.0, self._timers[0][0] - perf_counter()))
+        found = self._poll.poll(wait_s)
+        woke_s = perf_counter()
+        for fd, _ in found:
+            heard = self._by_fd.get(fd)
+            if heard is not None:
+                self._receive(fd, heard)
+        while self._timers and self._timers[0][0] <= perf_counter():
+            heapq.heappop(self._timers)[2]()
+        while self._ready:
+            player, reply = self._ready.popleft()
+            self._advance(player, reply)
+        now_s = perf_counter()
+        if found:
+            self.lag.record((now_s - woke_s) * 1e6)
+        if now_s - self._looked_s > _LOOK_EVERY_S:
+            self._looked_s = now_s
+            self._end_overdue(now_s)
+
+    def _at(self, at_s: float, then: Callable[[], None]) -> None:
+        heapq.heappush(self._timers, (at_s, next(self._order), then))
+
+    # -- Clients ----------------------------------------------------------------------------------
+
+    def _advance(self, player: _Player, reply: Reply | None) -> None:
+        try:
+            step = player.script.send(reply)
+        except StopIteration:
+            self._ended(player)
+            return
+        if isinstance(step, Ask):
+            self._send(player, step)
+        elif isinstance(step, Wait):
+            self._at(step.until_s, lambda: self._ready.append((player, None)))
+        else:
+            there = self._meetings.setdefault(step.place, [])
+            there.append(player)
+            if len(there) == step.size:
+                del self._meetings[step.place]
+                self.chance.shuffle(there)
+                self._ready.extend((each, None) for each in there)
+
+    def _send(self, player: _Player, ask: Ask) -> None:
+        link = player.link
+        player.ask = ask
+        try:
+            is_new = link.open()
+        except BROKEN:
+            now_s = perf_counter()
+            reply = Reply(NOT_CONNECTED, asked_s=now_s, answered_s=now_s)
+            self._at(now_s + _REFUSED_PAUSE_S, lambda: self._answered(player, reply))
+            return
+        fd = link.fileno()
+        if is_new or fd not in self._by_fd:
+            with suppress(FileExistsError):
+                self._poll.register(fd, select.EPOLLIN)
+        self._by_fd[fd] = player
+        self.asked(player.name, ask)
+        player.asked_s = perf_counter()
+        try:
+            link.send(ask)
+        except BROKEN:
+            self._lost(fd, player)
+
+    def _receive(self, fd: int, player: _Player) -> None:
+        try:
+            reply = player.link.receive()
+        except BROKEN:
+            self._lost(fd, player)
+            return
+        if not player.link.is_open:
+            del self._by_fd[fd]
+        if reply is None or player.ask is None:
+            return
+        reply.asked_s, reply.answered_s = player.asked_s, perf_counter()
+        self._answered(player, reply)
+
+    def _lost(self, fd: int, player: _Player) -> None:
+        """A connection ended: what was under way over it has no answer."""
+        del self._by_fd[fd]
+        player.link.close()
+        if player.ask is not None:
+            reply = Reply(NO_ANSWER, asked_s=player.asked_s, answered_s=perf_counter())
+            self._answered(player, reply)
+
+    def _answered(self, player: _Player, reply: Reply) -> None:
+        ask, player.ask = player.ask, None
+        assert ask is not None
+        self.heard(player.name, ask, reply)
+        self._ready.append((player, reply))
+
+    def _end_overdue(self, now_s: float) -> None:
+        for fd, player in list(self._by_fd.items()):
+            if player.ask is not None and now_s - player.asked_s > self.timeout_s:
+                self._lost(fd, player)
+
+    def _ended(self, player: _Player) -> None:
+        self._live -= 1
+        if player.then is not None:
+            player.then()
+
+    # -- Open loop --------------------------------------------------------------------------------
+
+    def _next_arrival(self) -> None:
+        arrivals = self._arrivals
+        assert arrivals is not None
+        due_s = next(arrivals.due_s, None)
+        if due_s is None:
+            self._arrivals = None
+            return
+        self._at(due_s, lambda: self._arrived(arrivals, due_s))
+
+    def _arrived(self, arrivals: Arrivals, due_s: float) -> None:
+        if arrivals.links:
+            self.late.record((perf_counter() - due_s) * 1e6)
+            self._begin(arrivals, due_s, arrivals.links.pop())
+        else:
+            self._waiting.append(due_s)
+        self._next_arrival()
+
+    def _begin(self, arrivals: Arrivals, due_s: float, link: Link) -> None:
+        self.start(
+            f"{arrivals.name}-{next(self._order)}",
+            arrivals.make(due_s),
+            link,
+            then=lambda: self._freed(arrivals, link),
+        )
+
+    def _freed(self, arrivals: Arrivals, link: Link) -> None:
+        """A connection has nothing more to do: whoever has waited longest for one begins."""
+        if arrivals.patience_s is not None:
+            gone_s = perf_counter() - arrivals.patience_s
+            while self._waiting and self._waiting[0] < gone_s:
+                arrivals.given_up.append(self._waiting.popleft())
+        if self._waiting:
+            self._begin(arrivals, self._waiting.popleft(), link)
+        else:
+            arrivals.links.append(link)
+
+
+def due_times(
+    start_s: float, rate: float, seconds: float, *, part: int, parts: int
+) -> Iterator[float]:
+    """The intended times of one of several generators, which together make calls at a rate.
+
+    Args:
+        rate: Calls a second of all of them together, evenly spaced.
+        part: Which of them, from 0.
+    """
+    for number in range(part, int(rate * seconds), parts):
+        yield start_s + number / rate

@@ -1,0 +1,213 @@
+"""A run: workloads one after the other, and in each of them the targets in turns."""
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any
+
+import attrs
+
+from bench.contention import results
+from bench.contention.crew import Crew, Done
+from bench.contention.fared import generator_of
+from bench.contention.jobs import Job, Place, Variant
+from bench.contention.results import Measured, Series, Skipped, slice_of
+from bench.contention.targets import WHAT_IT_IS
+from bench.contention.workloads.base import Judged, Load, Part, Workload
+
+_SHOWN_MAX = 50
+
+Step = Callable[[str], object]
+
+
+@attrs.frozen
+class Setting:
+    """What all workloads of a run share."""
+
+    load: Load
+    places: Sequence[Place]
+    driver: str = "http"
+    keeps_history: bool = False
+    seed: int = 1
+    run_id: str = attrs.field(factory=lambda: secrets.token_hex(3))
+
+
+@attrs.define
+class _Seen:
+    """What was found on one target so far."""
+
+    parts: list[Part] = attrs.field(factory=list)
+    done: list[Done] = attrs.field(factory=list)
+    violations: list[str] = attrs.field(factory=list)
+    unexpected: Counter[str] = attrs.field(factory=Counter)
+
+
+def slices_of(workload: Workload, setting: Setting) -> int:
+    """How many steps a workload takes, preparations included."""
+    able = sum(lacks(workload, place, setting) is None for place in setting.places)
+    load = setting.load
+    return able * sum(1 + _turns(variant, load) for variant in workload.variants(load))
+
+
+def _turns(variant: Variant, load: Load) -> int:
+    return min(load.turns, variant.turns_most)
+
+
+def measure(workload: Workload, setting: Setting, crew: Crew, step: Step) -> results.Workload:
+    """Run one workload on all targets that can do it.
+
+    In every round each target has one turn, every other round backwards, so that whatever changes
+    on the machine meanwhile meets all of them.
+
+    Args:
+        step: Called before each slice, with what it is.
+    """
+    began_s = perf_counter()
+    reasons = {place.name: lacks(workload, place, setting) for place in setting.places}
+    places = [place for place in setting.places if reasons[place.name] is None]
+    seen = {place.name: _Seen() for place in places}
+    for variant in workload.variants(setting.load) if places else ():
+        jobs = {place.name: _job(workload, variant, place, setting, began_s) for place in places}
+        for place in places:
+            step(f"{workload.name} {variant.label} on {place.name}: prepare")
+            jobs[place.name] = _prepared(jobs[place.name], crew, seen[place.name])
+            seen[place.name].parts.append(Part(variant))
+        for turn in range(_turns(variant, setting.load)):
+            for place in places if turn % 2 == 0 else places[::-1]:
+                step(f"{workload.name} {variant.label} on {place.name}")
+                job = attrs.evolve(jobs[place.name], turn=turn)
+                _add(crew.do(job), job, seen[place.name])
+    judged = {place.name: workload.judge(seen[place.name].parts) for place in places}
+    return results.Workload(
+        name=workload.name,
+        title=workload.title,
+        settings=_settings(workload, setting),
+        measured=tuple(_measured(name, seen[name], judged[name]) for name in seen),
+        skipped=tuple(Skipped(name, why) for name, why in reasons.items() if why is not None),
+        violations=_violations(seen, judged),
+        warnings=_warnings(seen, judged),
+        seconds=perf_counter() - began_s,
+    )
+
+
+def lacks(workload: Workload, place: Place, setting: Setting) -> str | None:
+    """Why a target is left out of a workload; None when it takes part."""
+    needs = set(workload.needs)
+    if setting.driver == "websocket":
+        if not workload.over_sockets:
+            return "this workload makes its calls over HTTP only"
+        needs.add("rpc")
+    missing = sorted(needs - place.capabilities)
+    if not missing:
+        return None
+    return "cannot " + ", and cannot ".join(WHAT_IT_IS[each] for each in missing)
+
+
+def _job(
+    workload: Workload, variant: Variant, place: Place, setting: Setting, began_s: float
+) -> Job:
+    load = setting.load
+    return Job(
+        workload=workload.name,
+        variant=variant,
+        place=place,
+        project=f"bench-{setting.run_id}-{workload.name}",
+        prepared=None,
+        turn=0,
+        part=0,
+        parts=1,
+        seconds=max(load.seconds / load.turns, variant.least_s),
+        began_s=began_s,
+        seed=setting.seed,
+        rate=load.rate if workload.has_rate else None,
+        driver=setting.driver,
+        keeps_history=setting.keeps_history and workload.is_recorded,
+    )
+
+
+def _prepared(job: Job, crew: Crew, seen: _Seen) -> Job:
+    done = crew.do(job)
+    for report in done.reports:
+        seen.unexpected.update(report.unexpected)
+        seen.violations += report.violations
+    return attrs.evolve(job, prepared=done.reports[0].values)
+
+
+def _add(done: Done, job: Job, seen: _Seen) -> None:
+    """Merge what came of a slice into what was found before."""
+    part = seen.parts[-1]
+    seen.done.append(done)
+    of_turn: dict[str, Series] = {}
+    for report in done.reports:
+        seen.unexpected.update(report.unexpected)
+        seen.violations += report.violations
+        part.counts.update(report.counts)
+        for name, found in report.values.items():
+            part.values.setdefault(name, []).extend(found)
+        for series in report.series:
+            of_turn.setdefault(series.name, Series(series.name)).merge(series)
+    for name, series in of_turn.items():
+        part.slices.append(
+            slice_of(
+                series,
+                turn=job.turn,
+                started_s=done.started_s - job.began_s,
+                took_s=done.took_s,
+            )
+        )
+        rate = series.intended_rate
+        whole = part.series.setdefault(name, Series(name))
+        whole.merge(series)
+        # The rates of processes add up, and those of turns do not.
+        whole.intended_rate = rate
+    part.memory += [(at_s - job.began_s, held) for at_s, held in done.memory]
+    part.took_s += done.took_s
+
+
+def _settings(workload: Workload, setting: Setting) -> dict[str, Any]:
+    variants = workload.variants(setting.load)
+    rate = setting.load.rate if workload.has_rate else None
+    return {
+        "driver": setting.driver,
+        "seconds": setting.load.seconds,
+        "turns": setting.load.turns,
+        "loop": "closed" if rate is None else f"open, {rate:g}/s",
+        "clients": [variant.clients for variant in variants],
+        **{
+            name: [variant.numbers[name] for variant in variants]
+            for name in (variants[0].numbers if variants else ())
+        },
+    }
+
+
+def _measured(name: str, seen: _Seen, judged: Judged) -> Measured:
+    return Measured(
+        target=name,
+        series=tuple(series for part in seen.parts for series in part.series.values()),
+        slices=tuple(at for part in seen.parts for at in part.slices),
+        figures=judged.figures,
+        curves=judged.curves,
+        generator=generator_of(seen.done),
+    )
+
+
+def _violations(seen: dict[str, _Seen], judged: dict[str, Judged]) -> tuple[str, ...]:
+    found = [
+        f"{name}: {text}"
+        for name in seen
+        for text in (*seen[name].violations, *judged[name].violations)
+    ]
+    more = [f"and {len(found) - _SHOWN_MAX} more"] if len(found) > _SHOWN_MAX else []
+    return tuple(found[:_SHOWN_MAX] + more)
+
+
+def _warnings(seen: dict[str, _Seen], judged: dict[str, Judged]) -> tuple[str, ...]:
+    said = []
+    for name in seen:
+        said += [f"{name}: {text}" for text in judged[name].warnings]
+        said += [
+            f"{name}: unexpected, {count} times: {text}"
+            for text, count in seen[name].unexpected.most_common(5)
+        ]
+    return tuple(said)

@@ -1,0 +1,215 @@
+"""Servers under load: where they are, and what they can do."""
+
+import secrets
+import select
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import attrs
+
+from bench.connection import Broken
+from bench.contention import asks
+from bench.contention.jobs import Place
+from bench.contention.links import BROKEN, Address, Ask, HttpLink, Reply, SocketLink
+from bench.websocket import WebSocket
+
+PROBE_TIMEOUT_S = 10.0
+
+WHAT_IT_IS = {
+    "waiting": "let a call wait for a reservation (`wait_seconds`)",
+    "tickets": "let an agent wait in line without a call (`queue`)",
+    "sets": "reserve several patterns at once",
+    "renew": "renew a reservation",
+    "fencing": "number grants with a fencing token",
+    "order": "say where a decision stands in the project's order",
+    "idempotency": "do a retry with the same key once",
+    "batch": "take several commands in one request",
+    "websocket": "push events over a WebSocket",
+    "resume": "resume a feed at a cursor",
+    "rpc": "take commands over a WebSocket (JSON-RPC)",
+    "entities": "keep specs, tasks and other entities",
+}
+
+
+class Unreachable(Exception):
+    """Nothing that speaks this wire is at the address."""
+
+
+@attrs.frozen
+class Named:
+    """A target as the command line names it."""
+
+    name: str
+    url: str
+    address: Address
+
+
+def parse_target(text: str) -> Named:
+    """A target out of `name=URL` or a bare URL, whose host and port are its name then.
+
+    Raises:
+        ValueError: It is none, or not plain HTTP at the root of a host.
+    """
+    name, separator, url = text.partition("=")
+    if not separator or "://" in name:
+        name, url = "", text
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise ValueError(f"{url!r} is no base URL: http://HOST:PORT is needed")
+    if parts.path.strip("/") or parts.query or parts.username:
+        raise ValueError(f"{url!r} has more than a host and a port")
+    address = Address(parts.hostname, parts.port or 80)
+    return Named(name or parts.netloc, f"http://{parts.netloc}", address)
+
+
+def probe(target: Named, pid: int | None = None) -> Place:
+    """Find out what a target can do, in a project of its own.
+
+    A capability is there when the target does what it means, and not when it says that it does: a
+    server that passes over a member that it does not know answers as if nothing had been asked.
+
+    Raises:
+        Unreachable: It does not do the least that every workload needs.
+    """
+    project = f"probe-{secrets.token_hex(4)}"
+    link = HttpLink(target.address)
+    try:
+        asking = _Asking(link)
+        held = _least(asking, project, target)
+        found = {name for name, has in _CHECKS.items() if has(asking, project, held)}
+        asking(asks.release("holder", held["id"]))
+    except BROKEN as error:
+        raise Unreachable(f"{target.name} ({target.url}): {error}") from error
+    finally:
+        link.close()
+    found |= _feeds(target, project)
+    return Place(target.name, target.address.host, target.address.port, frozenset(found), pid)
+
+
+class _Asking:
+    """One call after the other, waiting for each answer."""
+
+    def __init__(self, link: HttpLink) -> None:
+        self._link = link
+
+    def __call__(self, ask: Ask) -> Reply:
+        self._link.open()
+        self._link.settle(PROBE_TIMEOUT_S)
+        self._link.send(ask)
+        while True:
+            reply = self._link.receive()
+            if reply is not None:
+                return reply
+
+
+def _least(asking: _Asking, project: str, target: Named) -> dict[str, Any]:
+    reply = asking(asks.reserve(project, "holder", "held.py"))
+    members = reply.members()
+    if reply.status != 201 or "id" not in members:
+        raise Unreachable(
+            f"{target.name} ({target.url}) does not reserve: {reply.status} {reply.body[:200]!r}"
+        )
+    members["place"] = reply.place()
+    return members
+
+
+def _waiting(asking: _Asking, project: str, _: dict[str, Any]) -> bool:
+    reply = asking(asks.reserve(project, "other", "held.py", wait_seconds=0.02))
+    return reply.status == 409 and "waited_seconds" in reply.members()
+
+
+def _tickets(asking: _Asking, project: str, _: dict[str, Any]) -> bool:
+    registered = asking(asks.register(project, "probe"))
+    agent = str(registered.members().get("agent_id", "nobody"))
+    reply = asking(asks.reserve(project, agent, "held.py", queue=True, queue_seconds=1))
+    ticket = reply.members().get("ticket_id")
+    if reply.status != 202 or not ticket:
+        return False
+    asking(Ask("", "DELETE", f"/api/reservations/tickets/{ticket}", agent=agent))
+    return True
+
+
+def _sets(asking: _Asking, project: str, _: dict[str, Any]) -> bool:
+    reply = asking(asks.reserve(project, "setter", ["a.py", "b.py"]))
+    if reply.status != 201:
+        return False
+    members = reply.members()
+    asking(asks.release("setter", members["id"]))
+    return sorted(members.get("patterns", ())) == ["a.py", "b.py"]
+
+
+def _renew(asking: _Asking, _: str, held: dict[str, Any]) -> bool:
+    return asking(asks.renew("holder", held["id"])).status == 200
+
+
+def _idempotency(asking: _Asking, project: str, _: dict[str, Any]) -> bool:
+    ask = asks.reserve(project, "retrier", "retried.py")
+    ask.key = secrets.token_hex(8)
+    first, again = asking(ask), asking(ask)
+    if first.status == 201:
+        asking(asks.release("retrier", first.members()["id"]))
+    return again.status == 201 and again.header("idempotency-replayed") == "true"
+
+
+def _batch(asking: _Asking, project: str, _: dict[str, Any]) -> bool:
+    check = asks.check(project, "held.py")
+    command = {"method": check.rpc, "params": check.params}
+    body = {"project": project, "commands": [command, command]}
+    return len(asking(Ask("", "POST", "/api/batch", body=body)).members().get("results", ())) == 2
+
+
+def _entities(asking: _Asking, project: str, _: dict[str, Any]) -> bool:
+    return asking(Ask("", "GET", f"/api/specs?project={quote(project, safe='')}")).status == 200
+
+
+_CHECKS: dict[str, Callable[[_Asking, str, dict[str, Any]], bool]] = {
+    "fencing": lambda _asking, _project, held: isinstance(held.get("fencing_token"), int),
+    "order": lambda _asking, _project, held: held["place"] is not None,
+    "waiting": _waiting,
+    "tickets": _tickets,
+    "sets": _sets,
+    "renew": _renew,
+    "idempotency": _idempotency,
+    "batch": _batch,
+    "entities": _entities,
+}
+
+
+def _feeds(target: Named, project: str) -> set[str]:
+    """Which sockets open, and whether one takes up at a cursor."""
+    found = set()
+    query = f"?project={quote(project, safe='')}"
+    if _opens(target.address, f"/ws/agents/probe{query}"):
+        found.add("websocket")
+    # Whoever knows cursors refuses one that is of the future.
+    ahead = f"/ws/events{query}&since_cursor=999999999"
+    if _opens(target.address, f"/ws/events{query}") and not _opens(target.address, ahead):
+        found.add("resume")
+    if _takes_commands(target.address, project):
+        found.add("rpc")
+    return found
+
+
+def _takes_commands(address: Address, project: str) -> bool:
+    link = SocketLink(address, project)
+    try:
+        link.open()
+        link.send(asks.check(project, "probe.py"))
+        while select.select([link], [], [], PROBE_TIMEOUT_S)[0]:
+            reply = link.receive()
+            if reply is not None:
+                return reply.status == 200
+    except BROKEN:
+        pass
+    finally:
+        link.close()
+    return False
+
+
+def _opens(address: Address, path: str) -> bool:
+    with suppress(Broken, OSError):
+        WebSocket(address.port, path, host=address.host).close()
+        return True
+    return False

@@ -1,0 +1,84 @@
+"""The contended mix: paths as unequally wanted as files are, directories among them."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from time import perf_counter
+
+from bench.contention import asks
+from bench.contention.jobs import Variant
+from bench.contention.loop import Script, Wait
+from bench.contention.stage import Stage
+from bench.contention.workloads.base import Judged, Load, Part, Workload
+from bench.contention.workloads.holds import Hold, two_at_once
+from bench.report import Bound, Figure
+
+_CLIENTS = 24
+_DIRECTORIES = 10
+_FILES = 20
+_HOLD_S = 0.003
+_SHARED = 0.25
+_WHOLE_DIRECTORY = 0.05
+_CHECKED = 0.3
+_RENEWED = 0.2
+_PAUSE_S = 0.002
+
+
+class Contended(Workload):
+    """Check, reserve, hold, perhaps renew, release; after a refusal a short pause.
+
+    Which file is wanted follows Zipf's law: the n-th has weight 1 / n ** skew. One call in twenty
+    is for a whole directory, one in four is shared.
+    """
+
+    name = "contended"
+    title = "contended mix with skewed paths"
+    is_recorded = True
+
+    def variants(self, load: Load) -> list[Variant]:
+        return [Variant("", load.clients or _CLIENTS, {"skew": load.skew})]
+
+    def run(self, stage: Stage) -> None:
+        weights = zipf(_DIRECTORIES * _FILES, stage.job.variant.numbers["skew"])
+        stage.play({f"agent-{at:03}": _working(stage, at, weights) for at in stage.own})
+
+    def judge(self, parts: Sequence[Part]) -> Judged:
+        (part,) = parts
+        reserve = part.of("reserve")
+        asked = reserve.ok + sum(reserve.refused.values())
+        violations = two_at_once(Hold(*each) for each in part.values.get("hold", ()))
+        figures = (
+            Figure("conflicts", sum(reserve.refused.values()) / max(1, asked), ""),
+            Figure("two at once", len(violations), "", target=0, bound=Bound.AT_MOST),
+        )
+        return Judged(figures, violations=tuple(violations))
+
+
+def zipf(count: int, skew: float) -> list[float]:
+    """Cumulative weights of so many things, the n-th of which is wanted as 1 / n ** skew."""
+    return list(accumulate(1 / (rank + 1) ** skew for rank in range(count)))
+
+
+def _working(stage: Stage, ordinal: int, weights: list[float]) -> Script:
+    agent, project, chance = f"agent-{ordinal:03}", stage.job.project, stage.chance
+    files = range(len(weights))
+    while not stage.is_over():
+        (number,) = chance.choices(files, cum_weights=weights)
+        # Neighbours in the ranking are in different directories.
+        path = f"dir{number % _DIRECTORIES}/file{number}.py"
+        if chance.random() < _WHOLE_DIRECTORY:
+            path = f"dir{number % _DIRECTORIES}/*"
+        exclusive = chance.random() >= _SHARED
+        if chance.random() < _CHECKED:
+            yield asks.check(project, path)
+        granted = yield asks.reserve(project, agent, path, exclusive=exclusive)
+        assert granted is not None
+        if granted.status != 201:
+            yield Wait(perf_counter() + _PAUSE_S * chance.random())
+            continue
+        reservation_id = granted.members()["id"]
+        yield Wait(perf_counter() + _HOLD_S * chance.random())
+        if stage.can("renew") and chance.random() < _RENEWED:
+            yield asks.renew(agent, reservation_id)
+        held = (round(granted.answered_s * 1e9), round(perf_counter() * 1e9))
+        stage.add("hold", (agent, path, exclusive, *held))
+        yield asks.release(agent, reservation_id)

@@ -1,0 +1,203 @@
+"""Fan-out: a message to very many subscribers, one of which may never read."""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from bench.connection import Connection
+from bench.contention import asks
+from bench.contention.jobs import Variant
+from bench.contention.links import Ask, Reply, request_of
+from bench.contention.stage import Stage
+from bench.contention.workloads.base import Judged, Load, Part, Workload
+from bench.crowd import Crowd, own_feed
+from bench.report import Bound, Figure
+from bench.texts import texts
+from bench.websocket import Closed, WebSocket
+
+_ALL_READ, _ONE_STALLS = "all read", "one never reads"
+_TEXT_LEN = 200
+_MARK = b'"fan-'
+_MARK_LEN = 12
+# What a subscriber that never reads is sent beforehand, so that its buffers are full: more than a
+# system keeps for one connection. On a feed that tells only of ids it takes more than that.
+_BALLAST = 96
+_BALLAST_LEN = 65_536
+_SHOWN_MAX = 10
+
+
+class FanOut(Workload):
+    """One message after the other to all subscribers: when does each of them have it?
+
+    A frame that an open subscriber does not have after 10 s is lost, which is a violation.
+    """
+
+    name = "fanout"
+    title = "fan-out to many subscribers, one of which never reads"
+    needs = frozenset({"websocket"})
+    over_sockets = False
+
+    def variants(self, load: Load) -> list[Variant]:
+        subscribers = load.clients or load.pick(full=500, quick=100, tiny=5)
+        lost_after_s = load.pick(full=10.0, quick=10.0, tiny=2.0)
+        ballast = load.pick(full=_BALLAST, quick=_BALLAST, tiny=1)
+        return [
+            Variant(
+                label,
+                subscribers,
+                {"stalled": stalled, "ballast": stalled * ballast, "lost_after_s": lost_after_s},
+                alone=True,
+            )
+            for stalled, label in enumerate((_ALL_READ, _ONE_STALLS))
+        ]
+
+    def run(self, stage: Stage) -> None:
+        fan = _Fan(stage)
+        try:
+            fan.run()
+        finally:
+            fan.close()
+
+    def judge(self, parts: Sequence[Part]) -> Judged:
+        figures = []
+        warnings = []
+        for part in parts:
+            label, found = part.variant.label, part.of("frame").latency
+            figures += [
+                Figure(f"{label}: p50 of a frame", found.quantile(0.5) / 1e3, "ms"),
+                Figure(f"{label}: p99 of a frame", found.quantile(0.99) / 1e3, "ms"),
+                Figure(
+                    f"{label}: lost frames", part.counts["lost"], "", target=0, bound=Bound.AT_MOST
+                ),
+            ]
+            if part.counts["closed"]:
+                warnings.append(f"{label}: {part.counts['closed']} reading subscribers were closed")
+        without, beside = (part.of("frame").latency.quantile(0.99) for part in parts)
+        figures.append(
+            Figure("p99 with one that never reads, against without", beside / max(1, without), "")
+        )
+        ended = parts[-1].values.get("stalled ended", [])
+        if ended:
+            figures.append(Figure("the one that never reads is let live", max(ended), "s"))
+        return Judged(tuple(figures), warnings=tuple(warnings))
+
+
+class _Fan:
+    """Subscribers and the one who sends to them, on one thread and one clock."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._crowd = Crowd()
+        self._agents = [f"listener-{at:04}" for at in stage.own]
+        self._open = set(self._agents)
+        self._sent_s = 0.0
+        self._missing: set[str] = set()
+        self._number = 0
+        self._expected = b""
+        self._sender = _Sender(self._crowd, stage)
+        for agent in self._agents:
+            self._crowd.listen(
+                self._subscribe(agent),
+                partial(self._hear, agent),
+                closed=partial(self._ended, agent),
+            )
+        self._stalled: WebSocket | None = None
+        if stage.job.variant.numbers["stalled"]:
+            self._stalled = self._subscribe("stalled", receive_buffer_len=4_096)
+
+    def run(self) -> None:
+        stage = self._stage
+        stalled_s = time.perf_counter()
+        if self._stalled is not None:
+            for text in texts(int(stage.job.variant.numbers["ballast"]), _BALLAST_LEN, seed=1):
+                self._sender.ask(asks.send(stage.job.project, "herald", ["stalled"], text))
+        bodies = list(texts(64, _TEXT_LEN, seed=stage.job.turn))
+        to = [*self._agents, *(["stalled"] if self._stalled is not None else [])]
+        stage.begin()
+        while not stage.is_over():
+            self._broadcast(to, bodies[self._number % len(bodies)])
+            self._look_at_stalled(stalled_s)
+
+    def _look_at_stalled(self, since_s: float) -> None:
+        """Note when the server has hung up on the one that never reads; told on this machine."""
+        if self._stalled is None or not self._stage.address.host.startswith("127."):
+            return
+        if not self._stage.values.get("stalled ended") and self._stalled.has_ended():
+            self._stage.add("stalled ended", time.perf_counter() - since_s)
+
+    def close(self) -> None:
+        self._crowd.close()
+        if self._stalled is not None:
+            self._stalled.close()
+
+    def _subscribe(self, agent: str, receive_buffer_len: int | None = None) -> WebSocket:
+        address = self._stage.address
+        return WebSocket(
+            address.port,
+            own_feed(self._stage.job.project, agent),
+            host=address.host,
+            receive_buffer_len=receive_buffer_len,
+        )
+
+    def _broadcast(self, to: list[str], body: str) -> None:
+        self._number += 1
+        self._missing = set(self._open)
+        # A server may take a message with an id of before for the same message.
+        stalled = self._stalled is not None
+        message_id = f"fan-{self._stage.job.turn:03}-{stalled:d}{self._number:07}"
+        self._sent_s = time.perf_counter()
+        ask = asks.send(self._stage.job.project, "herald", to, body, message_id=message_id)
+        self._expected = message_id[-_MARK_LEN:].encode()
+        if not self._sender.ask(ask):
+            return
+        lost_after_s = self._stage.job.variant.numbers["lost_after_s"]
+        if not self._crowd.until(lambda: not self._missing, timeout_s=lost_after_s):
+            self._stage.counts["lost"] += len(self._missing)
+            if len(self._stage.violations) < _SHOWN_MAX:
+                self._stage.violations.append(
+                    f"{message_id} never came to {len(self._missing)} subscribers"
+                )
+
+    def _hear(self, agent: str, frames: list[bytes], now_s: float) -> None:
+        for frame in frames:
+            at = frame.find(_MARK)
+            if at < 0 or frame[at + len(_MARK) : at + len(_MARK) + _MARK_LEN] != self._expected:
+                continue
+            if agent in self._missing:
+                self._missing.remove(agent)
+                self._stage.done("frame", self._sent_s, now_s)
+
+    def _ended(self, agent: str, error: Closed) -> None:
+        self._open.discard(agent)
+        self._missing.discard(agent)
+        self._stage.counts["closed"] += 1
+        self._stage.unexpected[f"a subscriber was {error}"] += 1
+
+
+class _Sender:
+    """One connection of a crowd; frames are heard while it waits for an answer."""
+
+    def __init__(self, crowd: Crowd, stage: Stage) -> None:
+        self._crowd = crowd
+        self._stage = stage
+        self._connection = Connection(stage.address.port, stage.address.host)
+        self._answered_s: float | None = None
+        crowd.ask(self._connection, self._note)
+
+    def ask(self, ask: Ask) -> bool:
+        """Ask and wait for the answer; whether it was the wanted one."""
+        connection, self._answered_s = self._connection, None
+        data = request_of(ask, self._stage.address)
+        asked_s = time.perf_counter()
+        connection.sock.setblocking(True)
+        connection.sock.sendall(data)
+        connection.sock.setblocking(False)
+        self._crowd.until(lambda: self._answered_s is not None)
+        status = 0 if self._answered_s is None else connection.status
+        reply = Reply(status, connection.body, connection.head)
+        reply.asked_s, reply.answered_s = asked_s, self._answered_s or time.perf_counter()
+        self._stage.count(ask, reply)
+        return status == ask.wanted
+
+    def _note(self, now_s: float) -> None:
+        self._answered_s = now_s
