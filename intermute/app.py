@@ -3,7 +3,6 @@
 Tests build the same app with the same function.
 """
 
-import gc
 import socket
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -38,6 +37,7 @@ from intermute.web import settings as project_settings
 from intermute.web.access import Proxies
 from intermute.web.batch import batch_blueprint
 from intermute.web.calls import OPERATOR
+from intermute.web.collector import settle as settle_collector
 from intermute.web.edge import Edge
 from intermute.web.errors import handle_errors
 from intermute.web.guard import ASGIApp, Guard, HostPolicy
@@ -186,17 +186,6 @@ def _build_quart(edge: Edge, settings: Settings) -> QuartTrio:
 def connections_that_fit() -> int:
     """How many connections this process may have, once it may open all the descriptors it can."""
     return connections_within(raise_descriptor_limit())
-
-
-def settle_collector() -> None:
-    """Set the garbage collector up for a process that keeps what it has loaded.
-
-    What exists now is never looked at again, and young objects are collected in large lots: a
-    command makes dozens of them, nearly all of which are gone without the collector's help.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 async def serve(

@@ -29,6 +29,7 @@ from wsproto.utilities import ProtocolError as WebsocketProtocolError
 
 from intermute.domain.limits import CONNECTIONS_MAX, SOCKET_MESSAGE_LEN_MAX
 from intermute.web import sockets as direct
+from intermute.web.collector import Collector
 from intermute.web.guard import ASGIApp
 from intermute.web.http1 import Http1
 from intermute.web.listeners import (
@@ -321,6 +322,7 @@ class _Server:
         self._live: set[_Connection] = set()
         self._stop_at_s: float | None = None
         self._slots = trio.Semaphore(limits.connections_max)
+        self._collector = Collector()
 
     async def accept(self, sock: socket.socket, nursery: trio.Nursery) -> None:
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
@@ -375,6 +377,7 @@ class _Server:
         finally:
             self._live.remove(connection)
             self._slots.release()
+            self._collector.connection_ended(len(self._live))
             await trio.aclose_forcefully(stream)
 
 
