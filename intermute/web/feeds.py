@@ -63,6 +63,11 @@ class Feed:
             addressee=self.agent_id,
         )
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is the agent that listens, and says so: others may look on as well."""
+        return self.agent_id is not None and self.call.agent_id == self.agent_id
+
     def subscribe(self) -> Subscriber:
         """Listen. Nothing may be waited for between `open_feed` and this."""
         subscriber = self.call.projects.subscribe(
@@ -73,7 +78,7 @@ class Feed:
         return subscriber
 
     def show_life(self) -> None:
-        """Whoever keeps a socket open on the feed of an agent shows that the agent lives."""
+        """An agent that keeps a socket open on its own feed lives."""
         if self.agent_id is not None and self.call.projects.exists(self.project):
             self.call.tell(self.project, Heartbeat(self.agent_id))
 
@@ -296,7 +301,7 @@ async def _converse(edge: Edge, methods: Methods, agent_id: str | None) -> None:
             trust=_trust(edge, feed, current),
             project=feed.project,
             render=feed.render,
-            show_life=None if agent_id is None else feed.show_life,
+            show_life=feed.show_life if feed.is_own else None,
         ).run()
     finally:
         subscriber.close()

@@ -113,7 +113,7 @@ async def test_an_agent_lives_as_long_as_its_socket_is_open(
     bob = (await server.register("Bob"))["agent_id"]
     held = await server.reserve("ada", "src", ttl_minutes=60)
     waits = await queue(server, bob, "src")
-    async with listening(server, bob):
+    async with listening(server, bob, headers={"X-Agent-ID": bob}):
         clock.advance(GRACE_S + 1)
 
         async def lives() -> bool:
@@ -124,14 +124,16 @@ async def test_an_agent_lives_as_long_as_its_socket_is_open(
         assert (await ticket(server, waits["ticket_id"]))["state"] == "granted"
 
 
+@pytest.mark.parametrize("whose", ["its own", "the project's"])
 async def test_who_looks_on_keeps_nobody_alive(
-    clock: ShiftedClock, monkeypatch: pytest.MonkeyPatch, server: Server
+    clock: ShiftedClock, monkeypatch: pytest.MonkeyPatch, server: Server, whose: str
 ):
     monkeypatch.setattr(limits, "LINE_HEARTBEAT_MS", 1)
     bob = (await server.register("Bob"))["agent_id"]
     held = await server.reserve("ada", "src", ttl_minutes=60)
     waits = await queue(server, bob, "src")
-    async with listening(server, headers={"X-Agent-ID": "eve"}) as listener:
+    feed, headers = (bob, {}) if whose == "its own" else (None, {"X-Agent-ID": bob})
+    async with listening(server, feed, headers=headers) as listener:
         clock.advance(GRACE_S + 1)
         for _ in range(10):
             await listener.ask("rpc.discover")
@@ -140,7 +142,7 @@ async def test_who_looks_on_keeps_nobody_alive(
 
 
 async def test_a_socket_brings_no_project_into_being(server: Server):
-    async with listening(server, "bob", project="empty") as listener:
+    async with listening(server, "bob", headers={"X-Agent-ID": "bob"}, project="empty") as listener:
         await listener.ask("rpc.discover")
         await listener.ask("reservations.list", project="empty")
         assert not list(server.settings.data.glob("*.sqlite3"))
