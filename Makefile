@@ -7,7 +7,7 @@ ARGS   ?=
 REPO   ?= .
 AGENTS ?= 6
 
-.PHONY: serve test check demo bench coverage tmux lock clean
+.PHONY: serve test proof check demo bench coverage tmux lock clean
 
 serve: $(READY)
 	$(RUN)intermute serve $(ARGS)
@@ -15,6 +15,12 @@ serve: $(READY)
 # One worker for each processor; `make test ARGS='-n 0 -x tests/domain'` runs in one process.
 test: $(READY) tmux
 	$(RUN)python -m pytest -n auto --dist worksteal $(ARGS)
+
+# The long run, an hour at most: what `make test` does in part, as far as it goes. It tells each test as
+# it ends; a failing seed is printed with the variable that makes it happen again.
+proof: $(READY) tmux
+	INTERMUTE_PROOF=1 $(RUN)python -m pytest -v -n auto --dist worksteal -o faulthandler_timeout=1800 \
+	  tests/faults tests/simulation tests/hostile tests/planted tests/bench $(ARGS)
 
 check: $(READY)
 	$(RUN)ruff check .
