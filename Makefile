@@ -19,7 +19,7 @@ test: $(READY) tmux
 # The long run, an hour at most: what `make test` does in part, as far as it goes. It tells each test as
 # it ends; a failing seed is printed with the variable that makes it happen again.
 proof: $(READY) tmux
-	INTERMUTE_PROOF=1 $(RUN)python -m pytest -v -n auto --dist worksteal -o faulthandler_timeout=1800 \
+	INTERMUTE_PROOF=1 $(RUN)python -m pytest -vv -n auto --dist worksteal -o faulthandler_timeout=1800 \
 	  tests/faults tests/simulation tests/hostile tests/planted tests/bench $(ARGS)
 
 check: $(READY)
