@@ -49,7 +49,10 @@ class DataDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            missing = [each for each in (path, *path.parents) if not each.exists()]
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for each in missing:
+                _sync_folder(each.parent)
             path.chmod(0o700)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             self._lock = os.open(path / "server.lock", flags, 0o600)
@@ -100,6 +103,15 @@ class DataDirectory:
         os.close(os.open(path, flags, 0o600))
         self._by_tag[tag] = path
         return path
+
+
+def _sync_folder(path: Path) -> None:
+    """Have the disk keep the names in a folder. SQLite does so for those of its own files."""
+    folder = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def require_regular(path: Path) -> None:

@@ -97,20 +97,20 @@ def whole(path):
     assert retired == released
 
 
-def judge(run, scratch):
-    """After a restart on a good disk."""
+def judge(run, scratch, *, look=whole):
+    """After a restart on a good disk. `look` is given the file, before and after asking again."""
     desk = later_desk(run.path, 500)
     log = [event.data for event in log_of(run.path)]
     missing = [data for data in run.acknowledged if data not in log]
     assert missing == [], "acknowledged, and lost"
-    whole(run.path)
+    look(run.path)
     assert_consistent(run.path, scratch, desk.state)
     again = [ask for ask in run.failed if ask.idempotency is not None]
     if again:
         # As a client does: the same request, with the stamp of another arrival.
         told = desk.tell(*(attrs.evolve(ask, stamp=desk.clock.stamp()) for ask in again))
         assert all(isinstance(one, Told) for one in told)
-    whole(run.path)
+    look(run.path)
     done = [name for event in log_of(run.path) if (name := _named(event.data))]
     assert len(done) == len(set(done)), "asked again, and done twice"
     assert_consistent(run.path, scratch, desk.state)
