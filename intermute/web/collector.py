@@ -7,7 +7,7 @@ __all__ = ["Collector", "settle"]
 
 _ENDED_MIN = 1_000
 # A collection that took a second is followed by none for so many.
-_REST_TIMES = 50
+_REST_TIMES = 10
 
 
 def settle() -> None:

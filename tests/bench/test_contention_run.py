@@ -20,7 +20,7 @@ from .old_wire import old_server
 
 OLD_CAN = {"websocket", "entities"}
 ZERO_IS_WELL = ("at once", "exactly one", "lost", "refused", "given up", "Retry-After", "recovered")
-ZERO_IS_WELL += ("conflicts", "overtaken", "drops", "late", "p99 with one")
+ZERO_IS_WELL += ("conflicts", "overtaken", "drops", "late", "p99 with one", "from release")
 TINY = load_of(Scale.TINY)
 
 

@@ -45,7 +45,9 @@ class Client:
                 attempt.lost += 1
                 await self.served.up()
                 continue
-            if status in UNKNOWN:
+            # The commands of a batch are answered one by one, though they share what befalls them.
+            statuses = {status, *(each["status"] for each in body.get("results", ()))}
+            if not statuses.isdisjoint(UNKNOWN):
                 attempt.lost += 1
                 continue
             replayed = "idempotency-replayed" in told

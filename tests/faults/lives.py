@@ -19,6 +19,7 @@ from intermute.domain.modes import Mode
 from intermute.project.messages import StorageUnavailable, Told
 from intermute.storage.faults import FAULTS
 
+from ..effort import effort
 from ..project.harness import (
     TTL_S,
     WALL,
@@ -31,8 +32,8 @@ from ..project.harness import (
 from .disk import faulty_disk
 
 STEPS_MAX = 500
-# The second kind goes the same ways through the product, so every fourth step is enough of it.
-ERRORS = {"io": (apsw.IOError, 1), "full": (apsw.FullError, 4)}
+# Of every how many steps one fails. The second kind goes the same ways through the product.
+ERRORS = {"io": (apsw.IOError, effort(2, 1)), "full": (apsw.FullError, effort(8, 4))}
 
 
 def keyed(desk, name, *patterns, agent_id="keyed"):

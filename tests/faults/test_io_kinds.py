@@ -135,7 +135,7 @@ def test_no_kind_of_fault_takes_back_what_was_acknowledged(kind):
     fresh = secrets.randbits(40)
     seeds = [*range(LIVES), *range(fresh, fresh + LIVES)]
     hits = [rough_life(kind, seed) for seed in ([int(chosen)] if chosen else seeds)]
-    assert sum(hits) > len(hits), "the faults are met"
+    assert 2 * sum(hits) >= len(hits), "the faults are met"
 
 
 def test_the_mix_has_every_kind_of_command(folder):

@@ -58,7 +58,8 @@ def _token_size(text: str, at: int) -> int:
         return 2
     if text[at] == "[":
         end = at + 1 + (text[at + 1] in "!^")
-        end += 1
+        # A `]` that comes first is a member, and so is an escaped one.
+        end += 2 if text[end] == "\\" else 1
         while text[end] != "]":
             end += 2 if text[end] == "\\" else 1
         return end + 1 - at

@@ -1,4 +1,4 @@
-"""Ten thousand lives of a project, each decided by a seed, held to what no life may break.
+"""Thousands of lives of a project, each decided by a seed, held to what no life may break.
 
 Half of the seeds are the same in every run and half are new. To live one again:
 
@@ -11,9 +11,10 @@ import secrets
 
 import pytest
 
+from ..effort import effort
 from .world import Base
 
-SCHEDULES = 1_000
+SCHEDULES = effort(500, 5_000)
 PARTS = 10
 # One in so many is also held against tables that are built anew from the log.
 THOROUGH_EVERY = 50

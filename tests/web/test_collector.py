@@ -54,6 +54,6 @@ def test_a_collection_that_took_long_is_followed_by_a_long_rest(garbage: Garbage
     connections = Collector()
     end(connections, 100_000, live=0)
     assert garbage.collected == 1
-    garbage.at_s += 49
+    garbage.at_s += 9
     end(connections, 1, live=0)
     assert garbage.collected == 2, "and then by what was due meanwhile"
