@@ -256,6 +256,7 @@ def there_is_none(monkeypatch):
     """Else a check that finds fault with everything would pass."""
 
 
+TRIES = 6
 BUGS = (
     there_is_none,
     overlap_is_skipped,
@@ -267,8 +268,19 @@ BUGS = (
 
 @pytest.mark.parametrize("bug", BUGS, ids=[bug.__name__ for bug in BUGS])
 async def test_a_server_with_a_bug_is_found_out_and_no_other(monkeypatch, bug):
+    """A bug does not come to light in every run, but in one of a few."""
     bug(monkeypatch)
-    seed = secrets.randbits(32)
+    expected = Verdict.LINEARIZABLE if bug is there_is_none else Verdict.VIOLATION
+    seeds = [secrets.randbits(32) for _ in range(TRIES)]
+    for seed in seeds:
+        found = await a_short_run(seed)
+        if found.verdict is expected:
+            return
+        assert expected is Verdict.VIOLATION, f"the seed is {seed}"
+    pytest.fail(f"none of the seeds {seeds} shows it")
+
+
+async def a_short_run(seed):
     recorder = Recorder(Header(server="intermute with a bug"))
     with trio.fail_after(120), quick_folder() as folder:
         async with running_server(Path(folder)) as server, trio.open_nursery() as nursery:
@@ -276,6 +288,4 @@ async def test_a_server_with_a_bug_is_found_out_and_no_other(monkeypatch, bug):
                 connection = await connect(server.port)
                 nursery.start_soon(player._play_one_life, connection, trio.Event(), 0)
     recorder.close()
-    found = check(recorder.history(), time_limit_s=5)
-    expected = Verdict.LINEARIZABLE if bug is there_is_none else Verdict.VIOLATION
-    assert found.verdict is expected, f"the seed is {seed}"
+    return check(recorder.history(), time_limit_s=5)

@@ -110,12 +110,15 @@ async def test_a_dead_pane_gets_nothing(panes: TmuxServer):
     pane = panes.pane("work", "cat")
     pane.show(TOKEN)
     panes.tmux("set-option", "-p", "-t", pane.pane_id, "remain-on-exit", "on")
-    panes.tmux("set-hook", "-g", "pane-died", "wait-for -S died")
     # A key would be lost on a program that is not there yet.
     os.kill(
         int(panes.tmux("display-message", "-p", "-t", pane.pane_id, "#{pane_pid}")), signal.SIGKILL
     )
-    panes.tmux("wait-for", "died")
+    with trio.fail_after(WAIT_S):
+        while (
+            panes.tmux("display-message", "-p", "-t", pane.pane_id, "#{pane_dead}").strip() != "1"
+        ):
+            await trio.lowlevel.checkpoint()
     assert await inject(panes, "work") == "pane_dead"
 
 
