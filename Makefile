@@ -20,7 +20,8 @@ test: $(READY) tmux
 # it ends; a failing seed is printed with the variable that makes it happen again.
 proof: $(READY) tmux
 	INTERMUTE_PROOF=1 $(RUN)python -m pytest -vv -n auto --dist worksteal -o faulthandler_timeout=1800 \
-	  tests/faults tests/simulation tests/hostile tests/planted tests/bench $(ARGS)
+	  tests/faults tests/simulation tests/hostile tests/planted tests/bench \
+	  tests/properties tests/domain/test_deadlock.py $(ARGS)
 
 check: $(READY)
 	$(RUN)ruff check .

@@ -45,7 +45,7 @@ class Sizes:
 SIZES = {
     Scale.FULL: Sizes(32, few=1_000, many=1_000_000, page=20, rounds=8, slice_s=2.0, warm_up_s=2.0),
     Scale.QUICK: Sizes(32, few=1_000, many=100_000, page=20, rounds=5, slice_s=1.0, warm_up_s=1.0),
-    Scale.TINY: Sizes(4, few=100, many=300, page=20, rounds=2, slice_s=0.2, warm_up_s=0.1),
+    Scale.TINY: Sizes(4, few=100, many=300, page=20, rounds=2, slice_s=0.1, warm_up_s=0.02),
 }
 
 

@@ -32,7 +32,7 @@ class Sizes:
 SIZES = {
     Scale.FULL: Sizes(depth=64, rounds=8, slice_s=2.0, warm_up_s=1.0),
     Scale.QUICK: Sizes(depth=64, rounds=4, slice_s=1.0, warm_up_s=0.5),
-    Scale.TINY: Sizes(depth=4, rounds=2, slice_s=0.2, warm_up_s=0.1),
+    Scale.TINY: Sizes(depth=4, rounds=2, slice_s=0.1, warm_up_s=0.02),
 }
 
 

@@ -26,7 +26,7 @@ class Sizes:
 SIZES = {
     Scale.FULL: Sizes(connections=32, rounds=12, slice_s=2.0, warm_up_s=2.0),
     Scale.QUICK: Sizes(connections=32, rounds=5, slice_s=1.0, warm_up_s=1.0),
-    Scale.TINY: Sizes(connections=4, rounds=2, slice_s=0.2, warm_up_s=0.1),
+    Scale.TINY: Sizes(connections=4, rounds=2, slice_s=0.1, warm_up_s=0.02),
 }
 
 

@@ -23,6 +23,7 @@ from intermute.domain.refusals import Refusal
 from intermute.globs import overlap, parse
 from intermute.project.messages import StorageUnavailable
 
+from ..effort import effort
 from ..faults.disk import faulty_disk
 from ..project.harness import (
     GRACE_S,
@@ -261,6 +262,10 @@ class ReservationMachine(RuleBasedStateMachine):
 
 
 ReservationMachine.TestCase.settings = settings(
-    deadline=None, max_examples=80, stateful_step_count=40, derandomize=True, database=None
+    deadline=None,
+    max_examples=effort(40, 4_000),
+    stateful_step_count=40,
+    derandomize=True,
+    database=None,
 )
 TestReservations = ReservationMachine.TestCase

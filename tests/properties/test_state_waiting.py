@@ -15,6 +15,7 @@ from intermute.domain.refusals import Code, Refusal
 from intermute.domain.views import QueuedView
 from intermute.project.messages import StorageUnavailable
 
+from ..effort import effort
 from ..faults.disk import faulty_disk
 from ..project.harness import Desk, assert_consistent, log_of, quick_folder
 from .oracle import Claim, Oracle
@@ -271,6 +272,10 @@ class WaitingMachine(RuleBasedStateMachine):
 
 
 WaitingMachine.TestCase.settings = settings(
-    deadline=None, max_examples=60, stateful_step_count=40, derandomize=True, database=None
+    deadline=None,
+    max_examples=effort(30, 3_000),
+    stateful_step_count=40,
+    derandomize=True,
+    database=None,
 )
 TestWaiting = WaitingMachine.TestCase

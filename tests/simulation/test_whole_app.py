@@ -19,7 +19,7 @@ from ..effort import effort
 from .town import live
 
 FIXED = (1, 4, 6, *range(100, 100 + effort(0, 100)))
-FRESH = effort(4, 900)
+FRESH = effort(3, 600)
 PARTS = 4
 # What happens in the fixed ones, as far as a simulation is worth nothing without it.
 REACHED = (
