@@ -67,7 +67,8 @@ def queue(state: State, command: QueuePaths, stamp: Stamp, caller: Caller) -> De
         wait_until_us=state.at_us + command.wait_ms * 1000,
     )
     ticket = make_ticket(state, event, want.parsed, cursor=state.cursor + 1)
-    answer = QueuedView(ticket=ticket_view(state, ticket))
+    # Everything that stands in the way now is older than the ticket.
+    answer = QueuedView(ticket=ticket_view(state, ticket, found=want.checked))
     return Accepted(answer, events=(event,), actor=command.agent_id)
 
 
@@ -148,10 +149,13 @@ def make_ticket(
     )
 
 
-def ticket_view(state: State, ticket: Ticket, *, ended: str | None = None) -> TicketView:
-    """The ticket as of now, with what it waits for."""
-    found = CheckedView((), 0, more=False)
-    if ended is None:
+def ticket_view(
+    state: State, ticket: Ticket, *, found: CheckedView | None = None, ended: str | None = None
+) -> TicketView:
+    """The ticket as of now, with what it waits for, which is looked for unless it is given."""
+    if ended is not None:
+        found = CheckedView((), 0, more=False)
+    if found is None:
         found = conflicts(
             state, ticket.parsed, ticket.mode, own=ticket.agent_id, before=ticket.cursor
         )
