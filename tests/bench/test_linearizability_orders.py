@@ -14,7 +14,7 @@ from bench.linearizability.history import by_time
 from bench.linearizability.patterns import Listed
 from bench.linearizability.search import Verdict
 
-from ..effort import effort
+from ..effort import LONG, effort
 from ..properties.paths import COVERS
 from .brute import has_order
 from .recorded import Maker, history, spoiled
@@ -45,7 +45,7 @@ def searched(recorded, **options):
     return check(recorded, language=LANGUAGE, **options).searched.verdict
 
 
-@settings(max_examples=effort(150, 4_000), deadline=None)
+@settings(max_examples=effort(150, 4_000), deadline=None, derandomize=not LONG)
 @given(chance=st.randoms(use_true_random=False), count=st.integers(2, 9))
 def test_what_was_made_in_an_order_has_one(chance, count):
     recorded = made(chance, count)
@@ -56,7 +56,7 @@ def test_what_was_made_in_an_order_has_one(chance, count):
     assert searched(without_places(recorded), whole=True) is Verdict.LINEARIZABLE
 
 
-@settings(max_examples=effort(300, 12_000), deadline=None)
+@settings(max_examples=effort(300, 12_000), deadline=None, derandomize=not LONG)
 @given(
     chance=st.randoms(use_true_random=False),
     count=st.integers(2, 9),
