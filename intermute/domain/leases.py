@@ -167,14 +167,18 @@ def _forget(state: State, reservation_id: str) -> None:
     state.lapsed.remove(reservation_id)
 
 
+def forget_same(state: State, held: Reservation) -> None:
+    """Forget the lapsed lease of what is held anew: nothing may be held twice."""
+    same = state.lapsed.by_terms.get(held.terms)
+    if same is not None:
+        _forget(state, same)
+
+
 def forget_taken(state: State, granted: Reservation) -> None:
     """Forget the lapsed leases of others that a new grant conflicts with: they changed hands."""
     if not len(state.lapsed):
         return
-    same = state.lapsed.by_terms.get(granted.terms)
-    if same is not None:
-        # Its holder has begun anew, and nothing may be held twice.
-        _forget(state, same)
+    forget_same(state, granted)
     taken = {
         lapsed.key: None
         for pattern in granted.parsed

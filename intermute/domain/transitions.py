@@ -168,6 +168,7 @@ def _narrowed(state: State, event: Event, data: ReservationNarrowed) -> None:
     reservation = state.holdings.by_id[data.reservation_id]
     _free(state, attrs.evolve(reservation))
     state.holdings.narrow(reservation, data.patterns, _parse(state, data.patterns))
+    leases.forget_same(state, reservation)
 
 
 def _released(state: State, event: Event, data: ReservationReleased) -> None:

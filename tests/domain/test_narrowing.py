@@ -2,7 +2,7 @@
 
 import pytest
 
-from intermute.domain.commands import CheckPaths, NarrowReservation, ReservePaths
+from intermute.domain.commands import CheckPaths, NarrowReservation, RenewReservation, ReservePaths
 from intermute.domain.decision import Accepted
 from intermute.domain.events import ReservationGranted, ReservationNarrowed
 from intermute.domain.modes import Mode
@@ -67,6 +67,20 @@ def test_what_is_kept_lies_within_what_is_held(kept, covered):
     else:
         assert answer.data["pattern"] == kept[-1]
         assert answer.data["pattern_index"] == len(kept) - 1
+
+
+def test_what_is_narrowed_to_what_has_lapsed_takes_its_place():
+    """Both would lapse, or come back, as the same."""
+    given = [
+        held("old", ALICE, "src/a", ttl_s=60),
+        held("r", ALICE, "src", ttl_s=100),
+        Later(61),
+        ReservationNarrowed("r", ALICE, ("src/a",), fencing_token=2),
+    ]
+    state = state_of(given)
+    assert ask(state, RenewReservation("old", ALICE)).code is Code.RESERVATION_NOT_FOUND
+    pass_time(state, Later(40))
+    assert list(state.lapsed.by_id) == ["r"]
 
 
 def test_the_rest_is_free_and_the_lease_goes_on():
