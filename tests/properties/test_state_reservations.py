@@ -263,7 +263,7 @@ class ReservationMachine(RuleBasedStateMachine):
 
 ReservationMachine.TestCase.settings = settings(
     deadline=None,
-    max_examples=effort(40, 4_000),
+    max_examples=effort(40, 1_500),
     stateful_step_count=40,
     derandomize=True,
     database=None,

@@ -273,7 +273,7 @@ class WaitingMachine(RuleBasedStateMachine):
 
 WaitingMachine.TestCase.settings = settings(
     deadline=None,
-    max_examples=effort(30, 3_000),
+    max_examples=effort(30, 1_000),
     stateful_step_count=40,
     derandomize=True,
     database=None,
