@@ -4,26 +4,16 @@ Exit code 2 for wrong usage, 1 for anything else that goes wrong.
 """
 
 import logging
-import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-import trio
 
 from intermute import __version__
 from intermute.cli.inbox import inbox
 from intermute.cli.reservations import COMMANDS
 from intermute.domain import limits
-
-if TYPE_CHECKING:
-    from intermute.app import Settings
-
-_log = logging.getLogger(__name__)
 
 KEYS_FILE_VARIABLE = "INTERMUTE_KEYS_FILE"
 KEYS_FILE_DEFAULT = "intermute.keys.yaml"
@@ -126,8 +116,9 @@ def serve(
     log_level: str,
 ) -> None:
     """Run the server until SIGTERM or SIGINT. SIGHUP reads the keys file again."""
-    # The server's modules cost half a second to load, which `--help` should not pay.
+    # The server's modules cost half a second to load, which no other command should pay.
     from intermute import app
+    from intermute.cli.serving import run
 
     logging.basicConfig(
         level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
@@ -147,58 +138,7 @@ def serve(
         live_transport=live_transport,
         live_tmux_socket=live_tmux_socket,
     )
-    app.settle_collector()
-    failed: list[str] = []
-    misused: list[str] = []
-    try:
-        trio.run(_serve_until_signalled, settings)
-    except* ValueError as errors:
-        misused = [str(error) for error in _leaves(errors)]
-    except* app.START_ERRORS as errors:
-        failed = [str(error) for error in _leaves(errors)]
-    if misused:
-        raise click.UsageError("; ".join(misused))
-    if failed:
-        raise click.ClickException("; ".join(failed))
-
-
-async def _serve_until_signalled(settings: "Settings") -> None:
-    from intermute import app
-
-    stopped = trio.Event()
-    reload_keys: list[Callable[[], None]] = []
-    async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-            nursery.start_soon(_watch, signals, stopped, reload_keys)
-            async with trio.open_nursery() as serving:
-                addresses = await serving.start(
-                    partial(
-                        app.serve, settings, shutdown=stopped.wait, on_reload=reload_keys.append
-                    )
-                )
-                _log.info("intermute %s listens on %s", __version__, ", ".join(addresses))
-            nursery.cancel_scope.cancel()
-    _log.info("stopped")
-
-
-async def _watch(
-    signals: AsyncIterator[int], stopped: trio.Event, reload_keys: list[Callable[[], None]]
-) -> None:
-    async for number in signals:
-        if number == signal.SIGHUP:
-            for reload in reload_keys:
-                reload()
-        else:
-            _log.info("stopping")
-            stopped.set()
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
+    run(settings)
 
 
 @main.command()

@@ -114,10 +114,36 @@ class Holdings(Generic[T]):
 
     def add(self, claim: T) -> None:
         assert claim.key not in self.by_id
-        assert claim.terms not in self.by_terms, "nothing is held twice"
         self.by_id[claim.key] = claim
-        self.by_terms[claim.terms] = claim.key
         self.by_agent.setdefault(claim.agent_id, {})[claim.key] = None
+        self._file(claim)
+        self._push_deadline(claim)
+
+    def remove(self, key: str) -> T:
+        claim = self.by_id.pop(key)
+        held = self.by_agent[claim.agent_id]
+        del held[key]
+        if not held:
+            del self.by_agent[claim.agent_id]
+        self._unfile(claim)
+        return claim
+
+    def extend(self, claim: T, *, deadline_us: int) -> None:
+        claim.deadline_us = deadline_us
+        self._push_deadline(claim)
+
+    def narrow(self, claim: T, patterns: tuple[str, ...], parsed: tuple[Pattern, ...]) -> None:
+        """Leave the claim these patterns only."""
+        self._unfile(claim)
+        claim.patterns = patterns
+        claim.parsed = parsed
+        claim.terms = terms_of(claim.agent_id, parsed, claim.mode)
+        self._file(claim)
+
+    def _file(self, claim: T) -> None:
+        """Have the claim found by its patterns, and count them."""
+        assert claim.terms not in self.by_terms, "nothing is held twice"
+        self.by_terms[claim.terms] = claim.key
         count = self.patterns_by_agent.get(claim.agent_id, 0)
         self.patterns_by_agent[claim.agent_id] = count + len(claim.parsed)
         self.patterns_len += len(claim.parsed)
@@ -128,47 +154,19 @@ class Holdings(Generic[T]):
             self._indexes[claim.mode] = index
         for ordinal, pattern in enumerate(claim.parsed):
             index.add((claim.key, ordinal), pattern)
-        self._push_deadline(claim)
 
-    def remove(self, key: str) -> T:
-        claim = self.by_id.pop(key)
+    def _unfile(self, claim: T) -> None:
         del self.by_terms[claim.terms]
-        held = self.by_agent[claim.agent_id]
-        del held[key]
         self.patterns_len -= len(claim.parsed)
         left = self.patterns_by_agent[claim.agent_id] - len(claim.parsed)
-        if held:
+        if left:
             self.patterns_by_agent[claim.agent_id] = left
         else:
-            del self.by_agent[claim.agent_id]
             del self.patterns_by_agent[claim.agent_id]
         self._count_wild(claim, -1)
         index = self._indexes[claim.mode]
         for ordinal in range(len(claim.parsed)):
-            index.remove((key, ordinal))
-        return claim
-
-    def extend(self, claim: T, *, deadline_us: int) -> None:
-        claim.deadline_us = deadline_us
-        self._push_deadline(claim)
-
-    def narrow(self, claim: T, patterns: tuple[str, ...], parsed: tuple[Pattern, ...]) -> None:
-        """Leave the claim these patterns only."""
-        del self.by_terms[claim.terms]
-        self._count_wild(claim, -1)
-        index = self._indexes[claim.mode]
-        for ordinal in range(len(claim.parsed)):
             index.remove((claim.key, ordinal))
-        self.patterns_len += len(parsed) - len(claim.parsed)
-        self.patterns_by_agent[claim.agent_id] += len(parsed) - len(claim.parsed)
-        claim.patterns = patterns
-        claim.parsed = parsed
-        claim.terms = terms_of(claim.agent_id, parsed, claim.mode)
-        assert claim.terms not in self.by_terms, "nothing is held twice"
-        self.by_terms[claim.terms] = claim.key
-        self._count_wild(claim, 1)
-        for ordinal, pattern in enumerate(parsed):
-            index.add((claim.key, ordinal), pattern)
 
     def overlapping(self, pattern: Pattern, mode: Mode) -> Iterator[tuple[T, Pattern]]:
         """Each pattern here that a claim to `pattern` would conflict with, whosever it is."""

@@ -98,7 +98,11 @@ class Writer:
         self._execute("COMMIT")
 
     def rollback(self) -> None:
-        """Forget the batch, also when SQLite has done so by itself after a fault."""
+        """Forget the batch, also when SQLite has done so by itself after a fault.
+
+        Raises:
+            apsw.Error: A storage fault met even that. Only a new connection is of use then.
+        """
         if self._connection.in_transaction:
             self._execute("ROLLBACK")
             return

@@ -1,8 +1,10 @@
 """Operations that ask a holder for its paths, and that answer for it."""
 
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from actors import ActorStopped, Overloaded
 from intermute.domain import messages as domain_messages
 from intermute.domain import reservations as domain
 from intermute.domain.commands import Command, NarrowReservation, ReleaseReservation, SendMessage
@@ -10,7 +12,7 @@ from intermute.domain.conflicts import parse_all
 from intermute.domain.decision import Accepted
 from intermute.domain.refusals import Refusal
 from intermute.domain.views import MessageView, ReservationView, SentView
-from intermute.project.messages import Told
+from intermute.project.messages import StorageUnavailable, Told
 from intermute.web.calls import Call
 from intermute.web.errors import Refused
 from intermute.web.operations import Asking, Operations
@@ -58,7 +60,7 @@ def answer(call: Call) -> Asking:
     if said.answer == wire.KEEP:
         return Asking(project, message, partial(_kept, said.answer))
     follow = partial(_tell_asker, call, project, said.answer, message)
-    return Asking(project, _command(said, reservation_id), _unused, follow=follow)
+    return Asking(project, _command(said, reservation_id), follow=follow)
 
 
 def _command(said: wire.Answer, reservation_id: str) -> Command:
@@ -71,10 +73,6 @@ def _command(said: wire.Answer, reservation_id: str) -> Command:
     )
 
 
-def _unused(_: object) -> None:
-    raise AssertionError("what follows answers")
-
-
 def _kept(word: str, sent: SentView) -> dict[str, Any]:
     return {"answer": word, "message_id": sent.message_id}
 
@@ -84,7 +82,9 @@ async def _tell_asker(
 ) -> Outcome:
     """What was done is done whether or not the asker takes messages; it also hears the event."""
     assert isinstance(told.decision, Accepted)
-    (sent,) = await call.projects.send(project, [call.also(message)]).wait()
+    sent: object = None
+    with suppress(ActorStopped, Overloaded, StorageUnavailable):
+        (sent,) = await call.projects.send(project, [call.also(message)]).wait()
     message_id = None
     if isinstance(sent, Told) and isinstance(sent.decision, Accepted):
         message_id = sent.decision.answer.message_id

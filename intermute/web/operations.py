@@ -18,12 +18,16 @@ from intermute.web.calls import Call
 from intermute.web.outcome import Outcome, refusal_outcome
 
 
+def _shown_by_follow(_: object) -> None:
+    raise AssertionError("what follows answers")
+
+
 @attrs.frozen
 class Asking:
     """A command, the project that is to decide it, and how its answer is shown.
 
     Attributes:
-        render: From the answer of an accepted command to a JSON value.
+        render: From the answer of an accepted command to a JSON value, where nothing follows.
         status: Of an accepted command.
         follow: What is left to do once the command is durable, if anything; it may wait, and
             answers instead. Only called for accepted commands.
@@ -33,7 +37,7 @@ class Asking:
 
     project: str
     command: Command
-    render: Callable[[Any], Any]
+    render: Callable[[Any], Any] = _shown_by_follow
     status: int = 200
     follow: Callable[[Told], Awaitable[Outcome]] | None = None
     held: bool = False

@@ -53,11 +53,7 @@ def waiting(call: Call, project: str, command: QueuePaths) -> Asking:
     follow: Callable[[Told], Awaitable[Outcome]] = partial(_show_queued, call)
     if command.held_open:
         follow = OpenCall(call, project, command).follow
-    return Asking(project, command, _unused, follow=follow, held=command.held_open)
-
-
-def _unused(_: object) -> None:
-    raise AssertionError("what follows answers")
+    return Asking(project, command, follow=follow, held=command.held_open)
 
 
 async def _show_queued(call: Call, told: Told) -> Outcome:

@@ -16,6 +16,8 @@ from intermute.wire.reservations import Patterns
 RELEASE, NARROW, KEEP = "release", "narrow", "keep"
 ANSWERS = (RELEASE, NARROW, KEEP)
 TOPIC = "reservations"
+# What is left of a message's id for that of its answer.
+_ASKED_ID_LEN_MAX = limits.MESSAGE_ID_LEN_MAX - 1 - max(map(len, ANSWERS))
 
 Note = Annotated[str, Meta(max_length=limits.REASON_LEN_MAX)]
 
@@ -111,7 +113,7 @@ def request_message(wanted: Wanted, reservation_id: str, holder: str) -> SendMes
 
 
 def answer_message(answer: Answer, reservation_id: str, asked: MessageView) -> SendMessage:
-    """The message that answers."""
+    """The message that answers; the same once more when the request is answered so again."""
     said = {
         RELEASE: f"{reservation_id} was released.",
         NARROW: f"{reservation_id} was narrowed. Kept:\n" + "\n".join(answer.patterns),
@@ -121,6 +123,7 @@ def answer_message(answer: Answer, reservation_id: str, asked: MessageView) -> S
     return SendMessage(
         sender=answer.holder,
         to=(asked.sender,),
+        message_id=f"{asked.message_id[:_ASKED_ID_LEN_MAX]}-{answer.answer}",
         thread_id=asked.thread_id,
         subject=f"Answer to {answer.request_id}: {answer.answer}",
         topic=TOPIC,

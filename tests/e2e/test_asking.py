@@ -5,6 +5,10 @@ from typing import Any
 import httpx
 import pytest
 
+from actors import Overloaded
+from intermute.domain.commands import SendMessage
+from intermute.project.directory import Projects
+
 from .answers import refused
 from .conftest import Server
 from .line import queue, ticket
@@ -76,6 +80,36 @@ async def test_release_narrow_and_keep(server: Server, ada: str, bob: str):
         path = f"/api/reservations/tickets/{waiting['ticket_id']}"
         await server.client.delete(path, headers={"X-Agent-ID": bob})
         await server.release(ada, held["id"])
+
+
+async def test_a_retried_answer_tells_the_asker_once(server: Server, ada: str, bob: str):
+    held = await server.reserve(ada, "src")
+    request_id = (await ask(server, held, bob)).json()["request_id"]
+    body = {"agent_id": ada, "request_id": request_id, "answer": "release"}
+    path, key = f"/api/reservations/{held['id']}/answer", {"Idempotency-Key": "k"}
+    first, again = [await server.client.post(path, json=body, headers=key) for _ in range(2)]
+    assert first.status_code == again.status_code == 200
+    assert first.json()["message_id"] == again.json()["message_id"]
+    assert len(await mail(server, bob)) == 1
+
+
+async def test_what_was_done_is_answered_although_the_asker_cannot_be_told(
+    server: Server, ada: str, bob: str, monkeypatch: pytest.MonkeyPatch
+):
+    held = await server.reserve(ada, "src")
+    request_id = (await ask(server, held, bob)).json()["request_id"]
+    send = Projects.send
+
+    def full(projects: Projects, project: str, asked: Any) -> Any:
+        if any(isinstance(each.command, SendMessage) for each in asked):
+            raise Overloaded("full")
+        return send(projects, project, asked)
+
+    monkeypatch.setattr(Projects, "send", full)
+    response = await answer(server, held, request_id, answer="release")
+    assert response.status_code == 200, response.text
+    assert response.json()["message_id"] is None
+    assert response.json()["reservation"]["is_active"] is False
 
 
 async def test_only_the_one_who_was_asked_answers(server: Server, ada: str, bob: str):
