@@ -177,7 +177,7 @@ TMUX_OUTPUT_LEN_MAX: Final = 4_096
 
 # Actors.
 MAILBOX_LEN_MAX: Final = 1_024
-BATCH_LEN_MAX: Final = 256
+BATCH_LEN_MAX: Final = 64
 ACTORS_LIVE_MAX: Final = 256
 ACTOR_IDLE_MS: Final = 10 * 60 * 1000
 READERS_OPEN_MAX: Final = 256
@@ -189,6 +189,14 @@ STORAGE_RETRY_LAST_MS: Final = 400
 BREAKER_FAULTS_MAX: Final = 5
 BREAKER_OPEN_MS: Final = 30_000
 COMMIT_INLINE_FSYNC_MAX_US: Final = 5_000
+
+# Requests under way over HTTP: as many as are answered within this time at the rate that was last
+# measured, but no fewer and no more than these. Who is under way for longer waits for a disk.
+ADMITTED_WAIT_MS: Final = 450
+ADMITTED_STALLED_MS: Final = 2_000
+REQUESTS_ADMITTED_MIN: Final = 256
+REQUESTS_ADMITTED_FIRST: Final = 1_024
+REQUESTS_ADMITTED_MAX: Final = 4_096
 
 # A disk with fewer free bytes than this makes the server say that it is not ready.
 DISK_FREE_MIN: Final = 64 * 1024 * 1024
@@ -219,9 +227,10 @@ assert max(STEPS_MAX, PATTERNS_PER_REQUEST_MAX) <= PLAN_PATTERNS_MAX
 assert WILD_LEN_MAX <= PLAN_WILD_LEN_MAX
 assert WARNING_MS < TTL_DEFAULT_MS
 assert FEED_PAGE_MAX <= FEED_QUEUE_LEN_MAX < FEED_LAG_MAX
-assert BATCH_COMMANDS_MAX <= BATCH_LEN_MAX
 assert BATCH_COMMANDS_MAX <= REQUESTS_IN_FLIGHT_MAX
 assert SOCKET_MESSAGE_LEN_MAX <= REQUESTS_IN_FLIGHT_LEN_MAX
+assert REQUESTS_ADMITTED_MIN <= REQUESTS_ADMITTED_FIRST <= REQUESTS_ADMITTED_MAX
+assert 2 * ADMITTED_WAIT_MS <= ADMITTED_STALLED_MS
 assert EVENTS_PAGE_DEFAULT <= PAGE_MAX <= EVENTS_SCANNED_MAX
 assert BATCH_LEN_MAX <= MAILBOX_LEN_MAX
 assert STORAGE_RETRY_FIRST_MS <= STORAGE_RETRY_LAST_MS

@@ -17,8 +17,11 @@ class Peer:
     A client that has closed its sending side counts as gone: nobody does that who still waits.
     """
 
-    def __init__(self, fileno: Callable[[], int]) -> None:
+    def __init__(
+        self, fileno: Callable[[], int], *, on_wait: Callable[[], object] = lambda: None
+    ) -> None:
         self._fileno = fileno
+        self._on_wait = on_wait
         self._watchers: list[Callable[[], object]] = []
         self._left = False
 
@@ -32,7 +35,11 @@ class Peer:
 
     @contextmanager
     def watched(self, tell: Callable[[], object]) -> Iterator[None]:
-        """Call `tell` once when the client goes, or at once when it has gone."""
+        """Call `tell` once when the client goes, or at once when it has gone.
+
+        Whoever watches waits for something other than the server, which is told to the server.
+        """
+        self._on_wait()
         self._watchers.append(tell)
         try:
             if self.has_left():

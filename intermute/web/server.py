@@ -29,6 +29,7 @@ from wsproto.utilities import ProtocolError as WebsocketProtocolError
 
 from intermute.domain.limits import CONNECTIONS_MAX, SOCKET_MESSAGE_LEN_MAX
 from intermute.web import sockets as direct
+from intermute.web.admission import REFUSAL, Admission, Admitted, is_refusable
 from intermute.web.collector import Collector
 from intermute.web.guard import ASGIApp
 from intermute.web.http1 import Http1
@@ -135,7 +136,9 @@ class _Connection:
         self._server = server
         self._limits = server.limits
         self._stream = stream
-        self._peer = Peer(stream.socket.fileno)
+        self._admission = server.admission
+        self._admitted: Admitted | None = None
+        self._peer = Peer(stream.socket.fileno, on_wait=self.leave_admission)
         self._send_lock = trio.Lock()
         self._writes = 0
         self._sending: trio.CancelScope | None = None
@@ -196,7 +199,9 @@ class _Connection:
                 data = await self._stream.receive_some(RECEIVE_LEN_MAX)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return
-            if not self._discarding:
+            if self._admission.is_full() and self._is_between_requests() and is_refusable(data):
+                await self._refuse()
+            elif not self._discarding:
                 if self._idle and not self._in_headers:
                     self._in_headers = True
                     self._read_until(self._wait_s())
@@ -208,12 +213,33 @@ class _Connection:
             if not data:
                 return
 
+    def _is_between_requests(self) -> bool:
+        return self._idle and self._protocol.connection.trailing_data[0] == b""
+
+    async def _refuse(self) -> None:
+        """Refuse a whole request for want of time, of which the protocol hears nothing."""
+        self._admission.refuse()
+        self._in_headers = False
+        self._read_until(self._limits.idle_timeout_s)
+        await self._write(REFUSAL)
+
     def _watch_body(self) -> None:
         """Bound the time for a body that has not come whole with its head; lift it after that."""
         waits = self._protocol.connection.their_state is h11.SEND_BODY
         if waits is not self._in_body:
             self._in_body = waits
             self._read_until(self._limits.body_timeout_s if waits else float("inf"))
+            # Whoever sends slowly must not keep others out.
+            if waits:
+                self.leave_admission()
+            else:
+                self._admitted = self._admission.enter()
+
+    def leave_admission(self) -> None:
+        """The answer begins, or what it waits for is not the server."""
+        if self._admitted is not None:
+            self._admission.leave(self._admitted)
+            self._admitted = None
 
     def _wait_s(self) -> float:
         if not self._idle:
@@ -226,9 +252,12 @@ class _Connection:
     async def _send(self, event: Event) -> None:
         """What the protocol has for the peer; runs in the app's task or the reading one."""
         if isinstance(event, RawData):
+            self.leave_admission()
             await self._write(event.data)
         elif isinstance(event, Updated):
             self._idle = event.idle
+            if not event.idle:
+                self._admitted = self._admission.enter()
             self._in_body = False
             # What came early is the start of the next request.
             self._in_headers = event.idle and self._protocol.connection.trailing_data[0] != b""
@@ -323,6 +352,7 @@ class _Server:
         self._stop_at_s: float | None = None
         self._slots = trio.Semaphore(limits.connections_max)
         self._collector = Collector()
+        self.admission = Admission()
 
     async def accept(self, sock: socket.socket, nursery: trio.Nursery) -> None:
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
@@ -375,6 +405,7 @@ class _Server:
             # A bug in the protocol code must end the connection that met it, never the server.
             _log.error("a connection ended by a bug", exc_info=bugs)
         finally:
+            connection.leave_admission()
             self._live.remove(connection)
             self._slots.release()
             self._collector.connection_ended(len(self._live))

@@ -144,9 +144,11 @@ async def running(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(main)
             await ready.wait()
-            yield Running(probe, port, path, stop, ended)
-            probe.release.set()
-            stop.set()
+            try:
+                yield Running(probe, port, path, stop, ended)
+            finally:
+                probe.release.set()
+                stop.set()
 
 
 @attrs.frozen
