@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from actors.reply import Reply
-from intermute.domain import commands
+from intermute.domain import commands, limits
 from intermute.domain.commands import AddContact, Heartbeat, RegisterAgent, RetireAgent, SetPolicy
 from intermute.domain.decide import _DECISIONS
 from intermute.domain.events import (
@@ -54,10 +54,10 @@ def scratch(tmp_path):
 
 def test_a_batch_is_one_commit(desk):
     before = desk.committer.inline_commits
-    told = desk.tell(*(reserve(f"agent{i}", f"f{i}") for i in range(200)))
+    told = desk.tell(*(reserve(f"agent{i}", f"f{i}") for i in range(limits.BATCH_LEN_MAX)))
     assert all(refused_or_none(one) is None for one in told)
     assert desk.committer.inline_commits == before + 1
-    assert len(desk.events()) == 200
+    assert len(desk.events()) == limits.BATCH_LEN_MAX
 
 
 def refused_or_none(told):
@@ -98,10 +98,10 @@ async def test_asks_that_arrive_together_are_committed_together(tmp_path, monkey
         def ask(i):
             return lambda: projects.ask("house", reserve(f"a{i}", f"f{i}"), commands.Caller())
 
-        told = await all_at_once([ask(i) for i in range(256)])
+        told = await all_at_once([ask(i) for i in range(limits.BATCH_LEN_MAX)])
     assert len(commits) == 1
     numbers = sorted(one.seq for one in told)
-    assert numbers == list(range(numbers[0], numbers[0] + 256))
+    assert numbers == list(range(numbers[0], numbers[0] + limits.BATCH_LEN_MAX))
 
 
 # -- Commit, then speak
