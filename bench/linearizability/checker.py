@@ -2,7 +2,6 @@
 
 import time
 from collections import Counter
-from functools import partial
 from typing import Final
 
 import attrs
@@ -10,7 +9,8 @@ import attrs
 from bench.linearizability.counterexample import Counterexample, smallest
 from bench.linearizability.history import History
 from bench.linearizability.model import Model
-from bench.linearizability.operations import Op, Part, Prepared, out_of_token_order, prepare
+from bench.linearizability.op import Op
+from bench.linearizability.operations import Part, Prepared, out_of_token_order, prepare
 from bench.linearizability.patterns import Globs, Language
 from bench.linearizability.search import (
     REMEMBERED_MAX,
@@ -140,12 +140,7 @@ def search(
         found = search_part(part, until_s=until_s, remembered_max=remembered_max)
         tried += found.tried
         if found.verdict is Verdict.VIOLATION:
-            example = smallest(
-                part,
-                found,
-                partial(search_part, remembered_max=remembered_max),
-                until_s=time.monotonic() + time_limit_s,
-            )
+            example = smallest(part, found, search_part, until_s=time.monotonic() + time_limit_s)
             return Searched(Verdict.VIOLATION, len(parts), largest, tried, counterexample=example)
         if found.verdict is Verdict.UNKNOWN:
             why = why or found.why

@@ -194,6 +194,11 @@ class Recorder:
         """It was not answered, or with an answer that says that the outcome is unknown."""
         self._add(begun, None, None, None, None)
 
+    def flush(self) -> None:
+        """Whatever has ended is in the file, though this process may be killed."""
+        if self._file is not None:
+            self._file.flush()
+
     def close(self) -> None:
         """Every call under way has an unknown outcome, and everything is in the file."""
         for begun in sorted(self._under_way, key=lambda one: one.invoke_ns):
@@ -266,7 +271,7 @@ def read(path: Path) -> History:
             try:
                 members = decoder.decode(line)
                 call = msgspec.convert(members, Call)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 raise MalformedHistoryError(f"{path}:{number}: {error}") from None
             wrong = _wrong(call) or _unknown(members)
             if wrong is not None:
@@ -311,9 +316,11 @@ def two_at_once(calls: Iterable[Call]) -> str | None:
 
 
 def _header(path: Path, line: bytes) -> Header:
+    if not line:
+        raise MalformedHistoryError(f"{path}:1: no header of a history: the file is empty")
     try:
         header = msgspec.json.decode(line, type=Header)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedHistoryError(f"{path}:1: no header of a history: {error}") from None
     if header.format != FORMAT:
         raise MalformedHistoryError(f"{path}:1: no header of a history: format {header.format!r}")

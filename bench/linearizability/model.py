@@ -25,11 +25,13 @@ Not in the model, and not to be mixed into a run that is to be checked: tickets,
 may be in the way (`waiting`), narrowed, handed over and forced reservations, retired agents.
 """
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bench.linearizability.operations import Action, Op, least_ns
+from bench.linearizability.op import Action, Op
+from bench.linearizability.operations import least_ns
 from bench.linearizability.patterns import Terms
 
 if TYPE_CHECKING:
@@ -91,12 +93,13 @@ class Model:
 
     def __init__(self, terms: Terms, ops: Sequence[Op]) -> None:
         self.terms = terms
-        grants = [op for op in ops if op.action is Action.GRANT]
+        self.grants = [op for op in ops if op.action is Action.GRANT]
         self.tokens: dict[str, int] = {}
-        for op in grants:
+        for op in self.grants:
             if op.answered and op.token is not None:
                 self.tokens.setdefault(op.lease, op.token)
-        births = Counter(name for op in grants for name in op.candidates or (op.lease,))
+        self._in_order = sorted(set(self.tokens.values()))
+        births = Counter(name for op in self.grants for name in op.candidates or (op.lease,))
         # A token tells by itself that it was granted before.
         self._ambiguous = frozenset(
             name for name, count in births.items() if count > 1 and name not in self.tokens
@@ -151,19 +154,31 @@ class Model:
         if repeated is not None:
             return repeated
         if not op.answered:
-            states: list[State] = []
-            for key in op.candidates:
-                if _found(state.held, key) is None and _found(state.lapsed, key) is None:
-                    granted = self._grant_new(state, op, key)
-                    states += () if isinstance(granted, str) else granted
-            return tuple(states) or "nothing that it could have been granted explains anything"
+            return self._grant_unanswered(state, op)
         held = _found(state.held, op.lease)
         if held is None:
             return self._grant_new(state, op, op.lease)
         if held.terms != op.terms:
             return f"{op.lease} is held already, and for something else"
+        return (self._hold_on(state, op, held),)
+
+    def _grant_unanswered(self, state: State, op: Op) -> Next:
+        # A lease that is only made longer can do less than before, and nobody was told.
+        states = [
+            self._hold_on(state, op, lease)
+            for lease in state.held
+            if lease.terms == op.terms and (op.key is not None or (op.ttl_ns or 0) < lease.ttl_ns)
+        ]
+        for key in op.candidates:
+            if _found(state.held, key) is None and _found(state.lapsed, key) is None:
+                granted = self._grant_new(state, op, key)
+                states += () if isinstance(granted, str) else granted
+        return tuple(states) or "nothing that it could have been granted explains anything"
+
+    def _hold_on(self, state: State, op: Op, held: Lease) -> State:
+        """What is held already is asked for again."""
         longer = held._replace(lapses_ns=max(held.lapses_ns, op.lapses_ns), ttl_ns=op.ttl_ns or 0)
-        return (self._with_held(state, longer)._replace(done=self._done(state, op, op.lease)),)
+        return self._with_held(state, longer)._replace(done=self._done(state, op, held.key))
 
     def _grant_new(self, state: State, op: Op, key: str) -> Next:
         if _found(state.lapsed, key) is not None:
@@ -173,6 +188,10 @@ class Model:
         token = self.tokens.get(key)
         if token is not None and token <= state.token:
             return f"its token {token} is not higher than {state.token}, granted before"
+        if token is not None:
+            lowest = self._in_order[bisect_right(self._in_order, state.token)]
+            if lowest < token:
+                return f"its token {token} is higher than {lowest}, which is granted only later"
         floor_ns = state.floor_ns
         held, conflict = [], self.terms.conflict
         for lease in state.held:

@@ -8,6 +8,10 @@ all or nothing as it is; so a server that takes one call at a time takes those o
 time, and a part that cannot be put in order shows that the whole cannot. The other way round it
 holds as well, as for any objects that share no state (M. Herlihy and J. Wing, 1990).
 
+Calls that name the same reservation or idempotency key are in one part, too, and so is a call
+without an answer with every reservation that it may have been granted: there is none that may have
+had its effect in one part or in another.
+
 Two things reach across parts. Fencing tokens grow in a project: the order that they give is checked
 inside of each part by the search, and across parts against real time (`out_of_token_order`). A
 list shows the leases of every part: each part checks its own share of it. So in histories with
@@ -15,82 +19,20 @@ tokens or lists, parts can miss what each part alone allows and all of them toge
 never the other way round; a check in one piece, or by the witness, misses nothing.
 """
 
-from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from enum import Enum
 from typing import Any, Final
 
 import attrs
 
+from bench.linearizability.candidates import named, with_candidates
 from bench.linearizability.history import Call, MalformedHistoryError
+from bench.linearizability.op import NEVER, Action, Op
 from bench.linearizability.patterns import Language, Terms
 
-NEVER: Final = 1 << 62
 OPERATIONS: Final = ("reserve", "renew", "release", "check", "list")
-
-
-class Action(Enum):
-    """What a call did, or may have done if it was not answered."""
-
-    GRANT = "grant"
-    RENEW = "renew"
-    RELEASE = "release"
-    CONFLICT = "conflict"
-    FREE = "free"
-    LISTED = "listed"
-    GONE = "gone"
-    NOT_OWNER = "not owner"
-    WAITED_FOR = "waited for"
-    NOTHING = "nothing"
-
-
-# What only looks: it is taken as soon as it fits, see `search`.
-LOOKS: Final = frozenset(
-    {Action.CONFLICT, Action.FREE, Action.LISTED, Action.GONE, Action.NOT_OWNER, Action.NOTHING}
-)
-
-
-@attrs.frozen(eq=False, slots=True, kw_only=True)
-class Op:
-    """A call as the model takes it.
-
-    Attributes:
-        place: Where the call stands in the history.
-        return_ns: When it was answered; `NEVER` if it was not.
-        terms: What is asked for, numbered by `Terms`; -1 where nothing is.
-        agent: Who asks, None for a check that leaves nobody out.
-        lease: The id that was granted or is asked about.
-        candidates: The ids that a reservation without an answer may have been granted.
-        token: The fencing token that came with the grant, None where there is none.
-        lapses_ns: When a lease granted or renewed by this call may lapse at the earliest.
-        listed: Ids that the answer names; None where a conflict names none.
-        partial: Whether there may be more than are listed.
-        waiting: Whether a ticket is in the way, which is not in the model.
-        key: The idempotency key, if the history has it more than once.
-    """
-
-    place: int
-    call: Call
-    action: Action
-    invoke_ns: int
-    return_ns: int
-    terms: int = -1
-    agent: str | None = None
-    lease: str = ""
-    candidates: tuple[str, ...] = ()
-    token: int | None = None
-    lapses_ns: int = 0
-    ttl_ns: int | None = None
-    listed: frozenset[str] | None = frozenset()
-    partial: bool = False
-    waiting: bool = False
-    key: str | None = None
-
-    @property
-    def answered(self) -> bool:
-        """Whether it has to be taken; what was not answered may have been left undone."""
-        return self.return_ns != NEVER
+# A century: whoever means that a lease never lapses says less.
+_TTL_MS_MAX: Final = 100 * 366 * 86_400_000
 
 
 @attrs.frozen
@@ -150,8 +92,18 @@ def prepare(calls: Sequence[Call], language: Language) -> Prepared:
         terms = Terms(language)
         ops = _Reader(terms, placed).ops()
         terms.settle()
-        projects[name] = (ops, terms)
+        projects[name] = (with_candidates(ops, terms), terms)
     return Prepared(projects, left_out)
+
+
+def alone(part: Part, calls: Sequence[Call]) -> Part:
+    """Some calls of a part, changed or not, read as if there were no others.
+
+    Args:
+        calls: By time. They ask for nothing that the part does not ask for.
+    """
+    ops = _Reader(part.terms, list(enumerate(calls))).ops()
+    return attrs.evolve(part, ops=with_candidates(ops, part.terms))
 
 
 class _Reader:
@@ -160,12 +112,12 @@ class _Reader:
     def __init__(self, terms: Terms, placed: Sequence[tuple[int, Call]]) -> None:
         self._terms = terms
         self._placed = placed
-        keys = Counter(
-            call.arguments["key"] for _, call in placed if call.arguments.get("key") is not None
-        )
+        # A key that is no text is refused where its call is read.
+        asked = (call.arguments.get("key") for _, call in placed)
+        keys = Counter(key for key in asked if isinstance(key, str))
         self._repeated = {key for key, count in keys.items() if count > 1}
 
-    def ops(self) -> tuple[Op, ...]:
+    def ops(self) -> list[Op]:
         ops = []
         for place, call in self._placed:
             try:
@@ -175,7 +127,7 @@ class _Reader:
                 raise MalformedHistoryError(
                     f"{call.operation} of client {call.client!r} at {call.invoke_ns} ns: {what}"
                 ) from None
-        return tuple(_with_candidates([op for op in ops if op is not None]))
+        return [op for op in ops if op is not None]
 
     def _op(self, place: int, call: Call) -> Op | None:
         members = self._members(call)
@@ -207,7 +159,7 @@ class _Reader:
         arguments = call.arguments
         if call.outcome is not None and call.outcome.get("kind") == "refused":
             return {}
-        key = arguments.get("key")
+        key = _optional_text(arguments, "key")
         members: dict[str, Any] = {"key": key if key in self._repeated else None}
         agent = members["agent"] = _optional_text(arguments, "agent")
         if call.operation in ("reserve", "check"):
@@ -218,8 +170,8 @@ class _Reader:
         if call.operation in ("reserve", "renew"):
             ttl_ms = arguments["ttl_ms"] if call.operation == "reserve" else arguments.get("ttl_ms")
             if ttl_ms is not None:
-                if not isinstance(ttl_ms, int | float) or ttl_ms < 0:
-                    raise TypeError(f"`ttl_ms` is a number, not {ttl_ms!r}")
+                if not isinstance(ttl_ms, int | float) or not 0 <= ttl_ms <= _TTL_MS_MAX:
+                    raise TypeError(f"`ttl_ms` is a number, 0 to {_TTL_MS_MAX}, not {ttl_ms!r}")
                 ttl_ns = members["ttl_ns"] = int(ttl_ms * 1_000_000)
                 # A grant that nobody took up is a short lease, see `waits`.
                 untaken = call.outcome is None and arguments.get("waits", False)
@@ -263,8 +215,8 @@ def _said(action: Action, outcome: dict[str, Any]) -> dict[str, Any]:
     """What the answer says, as the members of an operation."""
     if action is Action.GRANT:
         token = outcome.get("fencing_token")
-        if token is not None and not isinstance(token, int):
-            raise TypeError(f"`fencing_token` is a whole number, not {token!r}")
+        if token is not None and (not isinstance(token, int) or token < 1):
+            raise TypeError(f"`fencing_token` is a whole number from 1 on, not {token!r}")
         return {"lease": _text(outcome, "reservation_id"), "token": token}
     if action is Action.LISTED:
         return {"listed": frozenset(_texts(outcome, "reservations"))}
@@ -294,76 +246,6 @@ def _texts(members: dict[str, Any], name: str) -> list[str]:
     return found
 
 
-def _with_candidates(ops: list[Op]) -> list[Op]:
-    """Say of each reservation without an answer which ids it may have been granted.
-
-    Those are the id that its retry was granted, the ids that answers name but nobody is known to
-    have been granted, and the ids that a later request for the same was granted although they were
-    seen before it: see `_seen_early`. If it was granted any other id, no answer shows it. Then
-    leaving it undone explains as much, and it is left out. A conflict that names no ids may be
-    about anything, so where there is one, a grant that no answer names is tried, too, and each id
-    may have been there before.
-    """
-    granted = {op.lease for op in ops if op.action is Action.GRANT and op.answered}
-    ids_of_key: dict[str, dict[str, None]] = defaultdict(dict)
-    ids_of_terms: dict[int, dict[str, None]] = defaultdict(dict)
-    stray: dict[str, None] = {}
-    nameless = any(op.listed is None for op in ops)
-    early = granted if nameless else _seen_early(ops)
-    for op in ops:
-        if op.action is not Action.GRANT:
-            stray.update((name, None) for name in _named(op) if name not in granted)
-        elif op.answered:
-            if op.lease in early:
-                ids_of_terms[op.terms][op.lease] = None
-            if op.key is not None:
-                ids_of_key[op.key][op.lease] = None
-    found = []
-    for op in ops:
-        if op.action is Action.GRANT and not op.answered:
-            ids = (
-                ids_of_key[op.key]
-                if op.key is not None and op.key in ids_of_key
-                else ids_of_terms[op.terms] | stray | ({f"?{op.place}": None} if nameless else {})
-            )
-            if ids:
-                found.append(attrs.evolve(op, candidates=tuple(ids)))
-        else:
-            found.append(op)
-    return found
-
-
-def _named(op: Op) -> Iterable[str]:
-    """The reservations that an operation is about or that its answer names."""
-    return (*((op.lease,) if op.lease else ()), *(op.listed or ()))
-
-
-def _seen_early(ops: Sequence[Op]) -> set[str]:
-    """Ids that may have been there before anybody was answered with them: those that a call names
-    that began before, and those whose token is lower than that of a grant that began before."""
-    answered_ns: dict[str, int] = {}
-    token_of: dict[str, int | None] = {}
-    for op in ops:
-        if op.action is Action.GRANT and op.answered:
-            token_of[op.lease] = op.token
-            answered_ns[op.lease] = min(op.return_ns, answered_ns.get(op.lease, NEVER))
-    found: set[str] = set()
-    begins: list[int] = []
-    highest: list[int] = []
-    for op in ops:
-        if op.action is not Action.GRANT:
-            early = (name for name in _named(op) if op.invoke_ns < answered_ns.get(name, 0))
-            found.update(early)
-        elif op.token is not None:
-            begins.append(op.invoke_ns)
-            highest.append(max(op.token, highest[-1] if highest else op.token))
-    for name, at_ns in answered_ns.items():
-        token, before = token_of[name], bisect_left(begins, at_ns)
-        if token is not None and before and highest[before - 1] > token:
-            found.add(name)
-    return found
-
-
 def _split(project: str, ops: tuple[Op, ...], terms: Terms) -> Iterable[Part]:
     """The parts of a project's history."""
     groups = _Groups()
@@ -372,7 +254,7 @@ def _split(project: str, ops: tuple[Op, ...], terms: Terms) -> Iterable[Part]:
     for op in ops:
         names: list[object] = [_anchor(op, terms), *op.candidates]
         if op.action is not Action.LISTED:
-            names += _named(op)
+            names += named(op)
         if op.key is not None:
             names.append(("key", op.key))
         groups.join(names)

@@ -4,14 +4,15 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
-from bench.linearizability.counterexample import Counterexample, answered, asked, holdings
-from bench.linearizability.operations import Op
+from bench.linearizability.counterexample import Counterexample, holdings
+from bench.linearizability.op import Op
 
 _LEFT: Final = 130
 _WIDTH: Final = 900
 _ROW: Final = 58
 _TOP: Final = 40
 _LINE: Final = 18
+_TEXT_WIDTH: Final = 64
 _STYLE: Final = (
     "text{font:12px sans-serif;fill:#222}.small{font-size:11px}"
     ".call{fill:#dbe7f5;stroke:#4a7ab0}.stuck{fill:#f8d4d0;stroke:#c0392b;stroke-width:2}"
@@ -54,6 +55,27 @@ def svg(example: Counterexample) -> str:
     )
 
 
+def timeline(example: Counterexample) -> list[str]:
+    """The picture as text: a line for each call, time from left to right, not to scale.
+
+    A call goes from `|` to `|`, or on and on if it had no answer by then; `*` is where it ends.
+    """
+    ops = example.part.ops
+    times = sorted({op.invoke_ns for op in ops} | {op.return_ns for op in ops if op.answered})
+    # Wide enough to tell times apart, and as wide as a terminal is where there are few of them.
+    step = max(2, min(8, _TEXT_WIDTH // len(times)))
+    column = {at_ns: ordinal * step for ordinal, at_ns in enumerate(times)}
+    width = max(len(op.call.client) for op in ops)
+    shown = ["What overlaps, from left to right, not to scale:"]
+    for number, op in enumerate(ops, 1):
+        left = column[op.invoke_ns]
+        right = column[op.return_ns] if op.answered else len(times) * step
+        line = "|" + "-" * (right - left - 1) + ("|" if op.answered else "...")
+        mark = "*" if op is example.stuck.blocked else " "
+        shown.append(f" {mark}{number:>3}  {op.call.client:<{width}} {' ' * left}{line}")
+    return shown
+
+
 def html(example: Counterexample) -> str:
     """The picture as a page that opens without a network."""
     return (
@@ -89,9 +111,8 @@ def _call(
     kind = "stuck" if op is example.stuck.blocked else "call" if place is None else "taken"
     dashes = "" if op.answered else " open"
     where = "" if place is None else f", {place}. in order"
-    title = f"{asked(op.call)} -> {answered(op.call)}"
     return [
-        f"<g><title>{escape(title)}</title>",
+        f"<g><title>{escape(example.told(op))}</title>",
         f'<rect class="{kind}{dashes}" x="{left:.1f}" y="{y + 8}" rx="3" '
         f'width="{max(right - left, 6):.1f}" height="24"/>',
         f'<text class="small" x="{left + 4:.1f}" y="{y + 24}">{number}{escape(where)}</text></g>',
@@ -101,7 +122,7 @@ def _call(
 def _legend(example: Counterexample) -> list[str]:
     ops = example.part.ops
     number = {op: ordinal for ordinal, op in enumerate(ops, 1)}
-    shown = [f"{number[op]}: {asked(op.call)} -> {answered(op.call)}" for op in ops]
+    shown = [f"{number[op]}: {example.told(op)}" for op in ops]
     order = ", ".join(str(number[op]) for op in example.stuck.order) or "none"
     shown += ["", f"The furthest that an order goes: {order}. Then held:"]
     shown += [f"    {each}" for each in holdings(example)] or ["    nothing"]

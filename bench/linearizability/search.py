@@ -5,7 +5,7 @@ with the memory and the just-in-time linearization of G. Lowe ("Testing for line
 calls are looked at in the order of their answers, nothing is taken before an answer demands it, and
 no state is tried twice with the same calls taken. It is depth-first, with a stack of its own.
 
-Three things keep it small, none of which loses an order:
+Four things keep it small, none of which loses an order:
 
 - A call that only looks is taken as soon as it fits. It leaves the state as it is, so whatever can
   follow without it can follow with it.
@@ -13,6 +13,7 @@ Three things keep it small, none of which loses an order:
   each other. What has nothing to do with it can as well be taken after it.
 - A grant whose token is lower than one that was granted already can never be taken: the search
   turns back at once.
+- A reservation without an answer is only granted where the next answers show it, see `Shown`.
 """
 
 import time
@@ -23,11 +24,11 @@ from typing import Final, Protocol
 import attrs
 
 from bench.linearizability.model import EMPTY, Model, State
-from bench.linearizability.operations import LOOKS, NEVER, Action, Op
+from bench.linearizability.op import LOOKS, NEVER, Action, Op
 
 # Configurations that are remembered, of a few hundred bytes each, before the search gives up.
 REMEMBERED_MAX: Final = 2_000_000
-_LOOK_AT_CLOCK_EVERY: Final = 256
+_LOOK_AT_CLOCK_EVERY: Final = 16
 _NOTHING: Final[frozenset[Op]] = frozenset()
 
 
@@ -162,6 +163,7 @@ class Search:
         self._answers = schedule.answers
         self._seen: set[tuple[int, frozenset[Op], State]] = set()
         self._relations = Relations(model, schedule)
+        self._shown = Shown(model, schedule)
         self._furthest: tuple[int, int] = (-1, -1)
         self._stuck: Stuck | None = None
 
@@ -233,17 +235,19 @@ class Search:
         tried = set()
         for op in (*early, answered):
             tried.add(op)
-            yield from self._after(state, op)
-        pending += [op for op in self._schedule.unanswered(rank) if op not in ahead]
-        for op in self._relations.close(answered, pending):
+            yield from self._after(state, op, pending)
+        unanswered = [op for op in self._schedule.unanswered(rank) if op not in ahead]
+        for op in self._relations.close(answered, pending + unanswered):
             if op not in tried:
-                yield from self._after(state, op)
+                yield from self._after(state, op, pending)
 
-    def _after(self, state: State, op: Op) -> Iterator[tuple[Op, State]]:
+    def _after(self, state: State, op: Op, pending: Sequence[Op]) -> Iterator[tuple[Op, State]]:
         after = self._model.step(state, op)
         if not isinstance(after, str):
             for each in after:
-                if op.answered or each != state:
+                if op.answered or (
+                    each != state and self._shown.worth_trying(state, op, each, pending)
+                ):
                     yield op, each
 
     def _hopeless(self, frame: _Frame) -> bool:
@@ -302,6 +306,64 @@ def _known(state: State, lease: str) -> bool:
     return any(one.key == lease for one in (*state.held, *state.lapsed))
 
 
+class Shown:
+    """Which grants without an answer are worth trying, in the order in which they may be.
+
+    Take an order in which such a grant is as late as it can be. What comes right after it would not
+    fit without it, or else could have come before it: nothing that conflicts with the reservation
+    is granted while it is held, and whoever else meets it would rather not. So right after it comes
+    an answer that names the reservation, a conflict that names none and has no other reason, or a
+    grant with a higher token. An answered request for the same is none of these: it could have been
+    granted then as well.
+
+    One thing outlives the reservation and is not moved: what was done under an idempotency key.
+    """
+
+    def __init__(self, model: Model, schedule: Schedule) -> None:
+        self._model = model
+        self._done = {(op.key, op.lease) for op in schedule.answers if op.key is not None}
+        last = len(schedule.answers) - 1
+        self._moved_by_key = {
+            op.lease
+            for op in (schedule.unanswered(last) if last >= 0 else ())
+            if op.key is not None and op.action is not Action.GRANT
+        }
+
+    def worth_trying(self, before: State, op: Op, after: State, pending: Sequence[Op]) -> bool:
+        """Whether a call without an answer may be needed for one of those that may come next.
+
+        Args:
+            before: What the call meets.
+            after: What it leaves behind.
+            pending: The answered calls that may come next.
+        """
+        if op.action is not Action.GRANT:
+            return True
+        if any(done in self._done for done in after.done - before.done):
+            return True
+        known = {lease.key: lease for lease in before.held}
+        for lease in set(after.held).difference(before.held):
+            if lease.key in known:
+                return lease.ttl_ns < known[lease.key].ttl_ns
+            return lease.key in self._moved_by_key or any(
+                self._needs(other, lease.key, before, after) for other in pending
+            )
+        return False
+
+    def _needs(self, op: Op, lease: str, before: State, after: State) -> bool:
+        """Whether a call that comes next may fit only because a reservation was granted."""
+        if op.action is Action.GRANT:
+            token, of_lease = op.token, self._model.tokens.get(lease)
+            return token is not None and of_lease is not None and of_lease < token
+        if op.lease == lease or lease in (op.listed or ()):
+            return True
+        return (
+            op.listed is None
+            and isinstance(self._model.step(before, op), str)
+            and not isinstance(self._model.step(after, op), str)
+        )
+
+
 class Relations:
     """Which operations have to do with each other.
 
@@ -314,9 +376,9 @@ class Relations:
         self._model = model
         self._terms_of: dict[str, set[int]] = {}
         self._known: dict[Op, tuple[frozenset[str], frozenset[int] | None]] = {}
-        for op in schedule.answers:
-            if op.action is Action.GRANT:
-                self._terms_of.setdefault(op.lease, set()).add(op.terms)
+        for op in model.grants:
+            for name in op.candidates or (op.lease,):
+                self._terms_of.setdefault(name, set()).add(op.terms)
 
     def close(self, start: Op, ops: Sequence[Op]) -> list[Op]:
         """Those that have to do with `start`, directly or through each other, in their order."""

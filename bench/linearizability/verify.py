@@ -18,9 +18,10 @@ from bench.linearizability.witness import Disorder
 _CODES: Final = {Verdict.LINEARIZABLE: 0, Verdict.VIOLATION: 1, Verdict.UNKNOWN: 3}
 _UNREADABLE: Final = 2
 _EPILOG: Final = """\
-exit codes: 0 linearizable, 1 violation, 2 a file that cannot be read, 3 not known: time or memory
-was over before the search was. The format of a history is described in
-bench/linearizability/history.py.
+exit codes: 0 linearizable, 1 violation, 2 a file that cannot be read, 3 not decided: time or memory
+was over before the search was, or there is nothing to check. The format of a history is described
+in bench/linearizability/history.py. Reading a file and making it ready take as long as it is big,
+beside the time limit.
 """
 
 
@@ -50,6 +51,9 @@ def _verify(options: argparse.Namespace) -> int:
     except (MalformedHistoryError, OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return _UNREADABLE
+    except MemoryError:
+        sys.stderr.write("not decided: memory is over\n")
+        return _CODES[Verdict.UNKNOWN]
     for line in report(history, checked):
         sys.stdout.write(f"{line}\n")
     example = checked.searched.counterexample
@@ -59,7 +63,7 @@ def _verify(options: argparse.Namespace) -> int:
         else:
             picture.draw(options.picture, example)
             sys.stdout.write(f"The picture is in {options.picture}.\n")
-    return _CODES[checked.verdict]
+    return _CODES[checked.verdict if checked.calls else Verdict.UNKNOWN]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -128,6 +132,7 @@ def report(history: History, checked: Checked) -> list[str]:
         shown += _pair("Tokens contradict real time", searched.disorder)
     if searched.counterexample is not None:
         shown += lines(searched.counterexample)
+        shown += picture.timeline(searched.counterexample)
     if witnessed is not None:
         if witnessed.disorder is not None:
             shown += _pair("The witness is contradicted", witnessed.disorder)
@@ -135,7 +140,12 @@ def report(history: History, checked: Checked) -> list[str]:
             shown.append("In the order of the witness, this cannot come where it stands:")
             shown.append(f"  {said(witnessed.stuck.blocked.call)}")
             shown += [f"  {reason}" for _, reason in witnessed.stuck.reasons]
-    shown.append(checked.verdict.value)
+    if not checked.calls:
+        shown.append("not decided: there are no calls to check")
+    elif checked.verdict is Verdict.UNKNOWN:
+        shown.append("not decided: more may be found with a greater --time-limit or --remembered")
+    else:
+        shown.append(checked.verdict.value)
     return shown
 
 

@@ -16,7 +16,8 @@ import attrs
 
 from bench.linearizability.history import Call
 from bench.linearizability.model import EMPTY, Model
-from bench.linearizability.operations import LOOKS, Action, Op, Part
+from bench.linearizability.op import LOOKS, Action, Op
+from bench.linearizability.operations import Part
 from bench.linearizability.search import Found, Search, Stuck, Verdict
 
 _LOOK_AT_CLOCK_EVERY: Final = 4096

@@ -55,6 +55,13 @@ class World:
     def same(self, want):
         return [name for name, (held, _, _) in self.held.items() if held == want]
 
+    def hold_on(self, call, name):
+        """Grant what is held already."""
+        want, lapses_ns, _ = self.held[name]
+        after, ttl_ms = self.copy(), call.arguments["ttl_ms"]
+        after.held[name] = (want, max(lapses_ns, call.invoke_ns + least(ttl_ms)), ttl_ms)
+        return after
+
     def grant(self, call, name, token):
         """Grant something new, or None if that cannot be."""
         want = want_of(call)
@@ -108,18 +115,13 @@ def _reserve(world, call, names, tokens):
     want, outcome = want_of(call), call.outcome
     if outcome is None:
         granted = [(name, world.grant(call, name, tokens.get(name))) for name in names]
-        return [(name, one) for name, one in granted if one is not None]
+        held = [(name, world.hold_on(call, name)) for name in world.same(want)]
+        return [(name, one) for name, one in (*granted, *held) if one is not None]
     if outcome["kind"] == "conflict":
         return [] if world.same(want) else _conflict(world, want, outcome)
     name = outcome["reservation_id"]
     if name in world.held:
-        held, lapses_ns, _ = world.held[name]
-        if held != want:
-            return []
-        longer = world.copy()
-        ttl_ms = call.arguments["ttl_ms"]
-        longer.held[name] = (want, max(lapses_ns, call.invoke_ns + least(ttl_ms)), ttl_ms)
-        return [(name, longer)]
+        return [(name, world.hold_on(call, name))] if world.held[name][0] == want else []
     one = world.grant(call, name, tokens.get(name))
     return [] if one is None else [(name, one)]
 
@@ -178,7 +180,7 @@ def has_order(calls):
         if token is not None and tokens.setdefault(call.outcome["reservation_id"], token) != token:
             return False
     names = {call.arguments["reservation_id"] for call in calls if _names_one(call)}
-    names |= {call.outcome["reservation_id"] for call in granted} | {"somebody's"}
+    names |= {call.outcome["reservation_id"] for call in granted}
     for call in calls:
         outcome = call.outcome or {}
         names.update(outcome.get("conflicts") or (), outcome.get("reservations") or ())
@@ -200,7 +202,8 @@ def has_order(calls):
             call = calls[place]
             if call.invoke_ns <= min(answers):
                 at_ns = max(now_ns, call.invoke_ns)
-                for one in after(world, call, names, tokens):
+                # Each may have been granted something that nobody ever heard of.
+                for one in after(world, call, names | {f"?{place}"}, tokens):
                     stack.append((one, left - {place}, at_ns))
     return False
 

@@ -56,8 +56,9 @@ def release(agent, begin, end, name, kind="released", *, key=None, **more):
     return call(more.pop("client", agent), begin, end, "release", arguments, outcome, **more)
 
 
-def renew(agent, begin, end, name, kind="renewed", *, ttl_ms=60_000, **more):
+def renew(agent, begin, end, name, kind="renewed", *, ttl_ms=60_000, key=None, **more):
     arguments = {"agent": agent, "reservation_id": name, "ttl_ms": ttl_ms}
+    arguments |= {"key": key} if key else {}
     outcome = None if end is None else {"kind": kind}
     return call(more.pop("client", agent), begin, end, "renew", arguments, outcome, **more)
 
@@ -135,8 +136,12 @@ class Maker:
         if what in ("release", "renew") and self.names:
             name = chance.choice(self.names[-4:])
             make = release if what == "release" else renew
-            ttl = {} if what == "release" else {"ttl_ms": chance.choice(self.ttl_ms)}
-            return make(agent, begin, None, name, **ttl)
+            asked = make(agent, begin, None, name)
+            if what == "renew":
+                asked.arguments["ttl_ms"] = chance.choice((*self.ttl_ms, None))
+            if chance.random() < 0.3:
+                asked.arguments["key"] = f"k-{client}-{begin}"
+            return asked
         if what == "list":
             return call(client, begin, None, "list", {}, None)
         if what == "check":
@@ -148,8 +153,10 @@ class Maker:
     def _decided(self, asked, seq):
         world = self.world
         done = world.done.get(asked.arguments.get("key"))
-        if done is not None:
+        if done is not None and asked.operation == "reserve":
             return self._granted(done)
+        if done is not None:
+            return {"kind": _DONE[asked.operation]}
         if asked.operation in ("reserve", "check"):
             want = want_of(asked)
             same = world.same(want) if asked.operation == "reserve" else []
@@ -169,7 +176,7 @@ class Maker:
             return {"kind": "not_found"}
         if known[0][0] != asked.arguments["agent"]:
             return {"kind": "not_owner"}
-        return {"kind": {"renew": "renewed", "release": "released"}[asked.operation]}
+        return {"kind": _DONE[asked.operation]}
 
     def _granted(self, name):
         return granted(name, int(name[1:]) if self.has_tokens else None)
@@ -218,6 +225,7 @@ def spoiled(calls, chance):
     return calls
 
 
+_DONE = {"renew": "renewed", "release": "released"}
 _KINDS = {
     "reserve": ("granted", "conflict"),
     "check": ("free", "conflict"),

@@ -62,6 +62,24 @@ def test_a_violation_is_1_and_shown_small(verify):
     assert said.out.endswith("violation\n")
 
 
+def test_what_overlaps_is_drawn_as_text(verify):
+    calls = [
+        reserve("ann", 0, 2, "x", granted("r1", 1)),
+        reserve("b", 3, 6, "x", conflict("r7")),
+        reserve("c", 5, None, "y", None),
+        reserve("d", 4, 9, "x", granted("r7", 2)),
+    ]
+    code, said = verify(history(*calls))
+    assert code == 1
+    lines = said.out.splitlines()
+    start = lines.index("What overlaps, from left to right, not to scale:")
+    assert lines[start + 1 : -1] == [
+        "    1  ann |-------|",
+        " *  2  b                   |---------------|",
+        "    3  d                           |---------------...",
+    ]
+
+
 @pytest.mark.parametrize("name", ["found.svg", "found.html"])
 def test_the_picture_shows_each_client_and_what_is_stuck(verify, tmp_path, name):
     path = tmp_path / name
@@ -110,12 +128,48 @@ def test_what_cannot_be_read_is_2(verify, tmp_path, capsys):
     assert "reserve of client 'a' at 0 ns: " in said.err
 
 
+def written(path, history):
+    write(path, history)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda whole: b"", ":1: no header of a history: the file is empty"),
+        (lambda whole: whole[:-9], ":6: "),
+        (lambda whole: b"\xff\x00" + whole, ":1: no header of a history"),
+        (lambda whole: b"[" * 100_000, ":1: no header of a history"),
+        (lambda whole: whole + b"[" * 100_000, ":7: "),
+        (lambda whole: whole.replace(b'"ttl_ms":60000', b'"ttl_ms":1e308'), "`ttl_ms` is a number"),
+        (lambda whole: whole.replace(b'"agent"', b'"key":[{}],"agent"'), "`key` is a text"),
+        (lambda whole: whole.replace(b'"fencing_token":1', b'"fencing_token":-1'), "from 1 on"),
+    ],
+)
+def test_a_file_that_is_no_history_is_2_and_says_why(tmp_path, capsys, spoil, why):
+    """And never 1, which is what an exception that nobody expects would end with."""
+    path = tmp_path / "spoiled"
+    path.write_bytes(spoil(written(path, BAD)))
+    assert main([str(path)]) == 2
+    said = capsys.readouterr()
+    assert why in said.err
+    assert not said.out
+
+
+def test_a_history_without_calls_is_not_decided(verify):
+    code, said = verify(History(HEADER, ()))
+    assert code == 3
+    assert said.out.endswith("not decided: there are no calls to check\n")
+
+
 def test_time_that_is_over_is_3(verify):
     many = [reserve(f"a{n}", 0, 99, "src", granted(f"r{n}"), mode=S) for n in range(40)]
     many.append(check("z", 0, 99, "src", conflict("nobody's")))
     code, said = verify(history(*many), options=["--time-limit", "1e-9"])
     assert code == 3
     assert "search:  unknown (time is over)" in said.out
+    last = said.out.splitlines()[-1]
+    assert last == "not decided: more may be found with a greater --time-limit or --remembered"
     assert verify(history(*many), options=["--remembered", "100"])[0] == 3
 
 
