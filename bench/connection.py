@@ -13,6 +13,7 @@ _CHUNKED = b"\r\ntransfer-encoding: chunked\r\n"
 _LAST = b"\r\nconnection: close\r\n"
 # Stands for the length of a body that comes in chunks.
 _IN_CHUNKS = -2
+_HEAD_LEN_MAX = 65_536
 RECEIVE_LEN_MAX = 262_144
 CONNECT_TIMEOUT_S = 10.0
 LOOPBACK = "127.0.0.1"
@@ -64,9 +65,13 @@ class Connection:
         if self._length == -1:
             end = data.find(_HEAD_END)
             if end < 0:
+                if len(data) > _HEAD_LEN_MAX:
+                    raise Broken(f"a head without an end: {data[:80]!r}")
                 self._data = data
                 return False
             self.head = data[: end + 2]
+            if not self.head.startswith(b"HTTP/1.") or not data[9:12].isdigit():
+                raise Broken(f"no answer in HTTP but {self.head[:80]!r}")
             self.status = int(data[9:12])
             self._length = self._length_of_body()
             data = data[end + 4 :]
@@ -93,7 +98,10 @@ class Connection:
         at = head.find(_LENGTH)
         if at >= 0:
             start = at + len(_LENGTH)
-            return int(head[start : head.index(b"\r\n", start)])
+            length = head[start : head.index(b"\r\n", start)]
+            if not length.isdigit():
+                raise Broken(f"a length that is none: {length!r}")
+            return int(length)
         if _CHUNKED in head:
             return _IN_CHUNKS
         if self.status in (204, 304):
@@ -123,7 +131,12 @@ def _joined(data: bytes) -> bytes | None:
     parts: list[bytes] = []
     at = 0
     while (end := data.find(b"\r\n", at)) >= 0:
-        length = int(data[at:end].partition(b";")[0], 16)
+        try:
+            length = int(data[at:end].partition(b";")[0], 16)
+        except ValueError as error:
+            raise Broken(f"a chunk without a length: {data[at:end]!r}") from error
+        if length < 0:
+            raise Broken(f"a chunk that is less than empty: {data[at:end]!r}")
         at = end + 2 + length
         if len(data) < at + 2:
             return None

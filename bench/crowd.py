@@ -3,6 +3,7 @@
 import select
 import time
 from collections.abc import Callable
+from typing import Protocol
 from urllib.parse import quote
 
 from bench.connection import Broken, Connection
@@ -11,6 +12,19 @@ from bench.websocket import Closed, WebSocket
 STALL_S = 30.0
 
 Heard = Callable[[list[bytes], float], object]
+
+
+class Asked(Protocol):
+    """What an answer comes over, such as a `Connection`."""
+
+    def fileno(self) -> int:
+        """The descriptor to poll."""
+
+    def receive(self) -> bool:
+        """Read what has come; True once an answer is whole."""
+
+    def close(self) -> None:
+        """Hang up."""
 
 
 def own_feed(project: str, agent_id: str, *, after: int | None = None) -> str:
@@ -32,12 +46,16 @@ class Crowd:
     """Whoever is added is called when something has come for it, with the time of its arrival.
 
     Times are seconds of `time.perf_counter`.
+
+    Attributes:
+        woke_s: When the turn that goes on now found that something had come.
     """
 
     def __init__(self) -> None:
+        self.woke_s = 0.0
         self._poll = select.epoll()
         self._listeners: dict[int, tuple[WebSocket, Heard, Callable[[Closed], object]]] = {}
-        self._askers: dict[int, tuple[Connection, Callable[[float], object]]] = {}
+        self._askers: dict[int, tuple[Asked, Callable[[float], object]]] = {}
 
     def __len__(self) -> int:
         return len(self._listeners)
@@ -51,10 +69,16 @@ class Crowd:
         # Frames may have come together with the answer to the handshake.
         self._hear(socket.fileno())
 
-    def ask(self, connection: Connection, answered: Callable[[float], object]) -> None:
+    def ask(self, connection: Asked, answered: Callable[[float], object]) -> None:
         """Be told whenever an answer on an HTTP connection is whole."""
         self._askers[connection.fileno()] = (connection, answered)
         self._poll.register(connection.fileno(), select.EPOLLIN)
+
+    def forget(self, connection: Asked) -> None:
+        """Hang up a connection that was asked over."""
+        if self._askers.pop(connection.fileno(), None) is not None:
+            self._poll.unregister(connection.fileno())
+        connection.close()
 
     def drop(self, socket: WebSocket, *, abruptly: bool = False) -> None:
         """Hang up a WebSocket; `abruptly`: with a reset."""
@@ -69,6 +93,7 @@ class Crowd:
     def turn(self, wait_s: float) -> bool:
         """Wait so long for something to come and see to it; False when nothing came."""
         ready = self._poll.poll(max(0.0, wait_s), maxevents=256)
+        self.woke_s = time.perf_counter()
         for fd, _ in ready:
             if fd in self._listeners:
                 self._hear(fd)
@@ -103,6 +128,10 @@ class Crowd:
         except Closed as error:
             self.drop(socket)
             closed(error)
+            return
+        except Broken as error:
+            self.drop(socket)
+            closed(Closed(None, str(error)))
             return
         if texts:
             heard(texts, time.perf_counter())

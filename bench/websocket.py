@@ -17,7 +17,7 @@ from bench.machine import is_connected
 _HEAD_END = b"\r\n\r\n"
 _HEAD_LEN_MAX = 65_536
 _KEY = b"\x37\xfa\x21\x3d"
-_NO_LINGER = struct.pack("ii", 1, 0)
+NO_LINGER = struct.pack("ii", 1, 0)
 _TEXT, _CLOSE, _PING, _PONG = 0x81, 0x88, 0x89, 0x8A
 _TEXT_BEGINS, _TEXT_GOES_ON, _TEXT_ENDS = 0x01, 0x00, 0x80
 
@@ -40,6 +40,7 @@ class WebSocket:
     """A WebSocket of a server on this machine; it does not block once it is open.
 
     Args:
+        headers: Further header lines of the request, each ending in CRLF.
         receive_buffer_len: For who wants to be slow: what the kernel may keep for it, in bytes.
 
     Raises:
@@ -54,27 +55,30 @@ class WebSocket:
         target: str,
         *,
         host: str = LOOPBACK,
+        headers: str = "",
         receive_buffer_len: int | None = None,
     ) -> None:
         self._begun = b""
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             if receive_buffer_len is not None:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_len)
             self.sock.settimeout(CONNECT_TIMEOUT_S)
             self.sock.connect((host, port))
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._data = self._shake_hands(target, host)
+            self._data = self._shake_hands(target, host, headers)
             self.sock.setblocking(False)
         except BaseException:
             self.sock.close()
             raise
 
-    def _shake_hands(self, target: str, host: str) -> bytes:
+    def _shake_hands(self, target: str, host: str, headers: str) -> bytes:
         """Upgrade; answers what came after the server's head."""
         key = base64.b64encode(os.urandom(16)).decode()
+        named = f"[{host}]" if ":" in host else host
         self.sock.sendall(
-            f"GET {target} HTTP/1.1\r\nHost: {host}:{self.sock.getpeername()[1]}\r\n"
+            f"GET {target} HTTP/1.1\r\nHost: {named}:{self.sock.getpeername()[1]}\r\n{headers}"
             f"Connection: Upgrade\r\nUpgrade: websocket\r\n"
             f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
         )
@@ -161,7 +165,7 @@ class WebSocket:
     def close(self, *, abruptly: bool = False) -> None:
         """Hang up without a word; `abruptly`: with a reset."""
         if abruptly:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
         self.sock.close()
 
 

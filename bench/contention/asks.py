@@ -10,7 +10,6 @@ from urllib.parse import quote
 from bench.contention.links import Ask
 
 TTL_MINUTES = 60
-HOURS = 24 * 60
 
 
 def register(project: str, name: str) -> Ask:

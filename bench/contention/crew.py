@@ -2,17 +2,21 @@
 
 import os
 import selectors
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
+from types import FrameType
 from typing import IO
 
 import attrs
+import msgspec
 
-from bench.contention.jobs import Job, Report, Word, decode_said, put, take
+from bench.contention.jobs import Job, Report, Said, Word, decode_said, put, take
 from bench.machine import ROOT, rss_bytes
 
 # Enough for the word to reach every process before it counts.
@@ -20,10 +24,89 @@ _NOTICE_S = 0.01
 _LOOK_S = 0.1
 _SILENT_S = 300.0
 _END_S = 10.0
+_STOPPED_BY = (signal.SIGINT, signal.SIGTERM)
 
 
-class GeneratorFailed(Exception):
-    """A generator process ended or went silent; what it said stands in our standard error."""
+class Interrupted(Exception):
+    """Somebody wants the run to end; the text says how that was said."""
+
+
+@attrs.define
+class Generator:
+    """A generator process.
+
+    Attributes:
+        part: Which of them, from 0.
+        lost: Why it does nothing any more, in words; empty while it works.
+    """
+
+    part: int
+    process: "subprocess.Popen[bytes]"
+    errors: IO[bytes]
+    lost: str = ""
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self.process.pid
+
+    @property
+    def sink(self) -> IO[bytes]:
+        """What it reads."""
+        assert self.process.stdin is not None
+        return self.process.stdin
+
+    @property
+    def source(self) -> IO[bytes]:
+        """What it says."""
+        assert self.process.stdout is not None
+        return self.process.stdout
+
+    def tell(self, word: Word) -> None:
+        """Tell it something; whether it lives shows in what it says."""
+        with suppress(OSError):
+            put(self.sink, word)
+
+    def give_up(self, why: str) -> None:
+        """Expect nothing of it any more."""
+        self.process.kill()
+        self.lost = f"generator {self.part} (process {self.pid}) {why}"
+
+    def has_ended(self) -> None:
+        """It has hung up: find out why."""
+        try:
+            code = self.process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self.give_up("closed its output and went on")
+            return
+        said = self._last_words()
+        if code < 0:
+            why = f"was killed by {_signal_name(-code)}"
+        else:
+            why = f"ended with {code}" + (f": {said}" if said else "")
+        self.lost = f"generator {self.part} (process {self.pid}) {why}"
+
+    def _last_words(self) -> str:
+        self.errors.seek(0)
+        lines = self.errors.read().decode(errors="replace").split("\n")
+        return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
+
+    def end(self, *, at_once: bool) -> None:
+        """End it: by word, unless it is to be at once, and then not."""
+        if at_once:
+            self.process.kill()
+        with suppress(OSError):
+            self.sink.close()
+        try:
+            self.process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.source.close()
+        # A warning of Python, or where an error came from.
+        self.errors.seek(0)
+        sys.stderr.write(self.errors.read().decode(errors="replace"))
+        self.errors.close()
 
 
 @attrs.frozen
@@ -31,68 +114,92 @@ class Done:
     """What came of a job that several processes did together.
 
     Attributes:
+        reports: Of those that did it.
         started_s, took_s: The agreed beginning, and how long the slowest of them took.
         memory: What the server process held meanwhile, as (time, bytes).
+        lost: What became of those that did not do it; empty when all did.
     """
 
     reports: list[Report]
     started_s: float
     took_s: float
     memory: list[tuple[float, int]]
+    lost: str = ""
 
 
 class Crew:
-    """Generator processes that wait for jobs."""
+    """Generator processes that wait for jobs.
 
-    def __init__(self, processes: "Sequence[subprocess.Popen[bytes]]") -> None:
-        self._processes = processes
+    Attributes:
+        stopped_by: The signal that said that the run is to end; empty when none did.
+    """
+
+    def __init__(self, generators: Sequence[Generator]) -> None:
+        self.generators = generators
+        self.stopped_by = ""
 
     def __len__(self) -> int:
-        return len(self._processes)
+        return len(self.generators)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all are there and nobody wants to end."""
+        return not self.stopped_by and not any(each.lost for each in self.generators)
 
     def do(self, job: Job) -> Done:
         """Have a job done by all of them, or by one if its clients have to be together.
 
         Raises:
-            GeneratorFailed: One of them did not do it.
+            Interrupted: A signal came.
         """
         alone = job.variant.alone or job.prepared is None
-        members = self._processes[:1] if alone else self._processes
-        for part, process in enumerate(members):
-            put(_sink(process), Word(attrs.evolve(job, part=part, parts=len(members))))
+        members = self.generators[:1] if alone else self.generators
+        for part, member in enumerate(members):
+            member.tell(Word(attrs.evolve(job, part=part, parts=len(members))))
         memory: list[tuple[float, int]] = []
-        for process in members:
-            if self._hear(process, job, memory) is not None:
-                raise GeneratorFailed(f"{job.workload} did not wait for the word")
+        for member in members:
+            said = self._hear(member, job, memory)
+            if said is not None and said.report is not None:
+                member.give_up("did not wait for the word")
+        # Whoever is ready goes on without those that are lost.
+        ready = [member for member in members if not member.lost]
         start_s = perf_counter() + _NOTICE_S
-        for process in members:
-            put(_sink(process), Word(go_s=start_s))
-        reports = []
-        for process in members:
-            report = self._hear(process, job, memory)
-            if report is None:
-                raise GeneratorFailed(f"{job.workload} waited for the word twice")
-            reports.append(report)
-        return Done(reports, start_s, max(each.took_s for each in reports), memory)
+        for member in ready:
+            member.tell(Word(go_s=start_s))
+        heard = [self._hear(member, job, memory) for member in ready]
+        reports = [each.report for each in heard if each is not None and each.report is not None]
+        return Done(
+            reports,
+            start_s,
+            max((each.took_s for each in reports), default=0.0),
+            memory,
+            "; ".join(member.lost for member in members if member.lost),
+        )
 
-    def _hear(
-        self, process: "subprocess.Popen[bytes]", job: Job, memory: list[tuple[float, int]]
-    ) -> Report | None:
-        source = _source(process)
+    def _hear(self, member: Generator, job: Job, memory: list[tuple[float, int]]) -> Said | None:
+        """What one of them says next; None when it is lost."""
         silent_s = perf_counter() + _SILENT_S + job.seconds
         with selectors.DefaultSelector() as selector:
-            selector.register(source, selectors.EVENT_READ)
+            selector.register(member.source, selectors.EVENT_READ)
             while not selector.select(_LOOK_S):
+                if self.stopped_by:
+                    raise Interrupted(f"stopped by {self.stopped_by}")
                 if job.place.pid is not None:
                     # A server that has ended is found out by the calls that fail.
                     with suppress(OSError):
                         memory.append((perf_counter(), rss_bytes(job.place.pid)))
                 if perf_counter() > silent_s:
-                    raise GeneratorFailed(f"{job.workload} on {job.place.name}: silent for long")
-        data = take(source)
+                    member.give_up(f"said nothing for {_SILENT_S + job.seconds:.0f} s")
+                    return None
+        data = take(member.source)
         if data is None:
-            raise GeneratorFailed(f"{job.workload} on {job.place.name}: a generator has ended")
-        return decode_said(data).report
+            member.has_ended()
+            return None
+        try:
+            return decode_said(data)
+        except msgspec.MsgspecError as error:
+            member.give_up(f"said what nobody understands: {error}")
+            return None
 
 
 def processes_default() -> int:
@@ -104,42 +211,64 @@ def processes_default() -> int:
 def crew_of(count: int, histories: Sequence[Path] = ()) -> Iterator[Crew]:
     """Generator processes, until the block ends.
 
+    They are a process group of their own each, so that Ctrl-C is for us alone to see to: it and
+    SIGTERM end the run at the next occasion, a second one ends us at once.
+
     Args:
         histories: A file for each of them to keep its calls in; none to keep no history.
     """
-    processes: list[subprocess.Popen[bytes]] = []
+    generators: list[Generator] = []
+    crew = Crew(generators)
     try:
-        for part in range(count):
-            command = [sys.executable, "-m", "bench.contention.worker", str(part)]
-            command += [str(path) for path in histories[part : part + 1]]
-            processes.append(
-                subprocess.Popen(
-                    command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-                )
-            )
-        yield Crew(processes)
-        for process in processes:
-            put(_sink(process), Word())
+        with _stopping(crew):
+            generators.extend(_started(part, histories[part : part + 1]) for part in range(count))
+            yield crew
+        for generator in generators:
+            generator.tell(Word())
     finally:
-        for process in processes:
-            _end(process)
+        for generator in generators:
+            generator.end(at_once=not crew.is_whole)
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    _sink(process).close()
+def _started(part: int, history: Sequence[Path]) -> Generator:
+    command = [sys.executable, "-m", "bench.contention.worker", str(part), *map(str, history)]
+    errors = tempfile.TemporaryFile()  # noqa: SIM115 (it is closed when the generator has ended)
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        bufsize=0,
+        process_group=0,
+    )
+    return Generator(part, process, errors)
+
+
+@contextmanager
+def _stopping(crew: Crew) -> Iterator[None]:
+    """Let signals end the run where they can be received; elsewhere they do what they do."""
+    before: dict[signal.Signals, signal._HANDLER] = {}
+
+    def stop(number: int, _: FrameType | None) -> None:
+        crew.stopped_by = _signal_name(number)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
     try:
-        process.wait(_END_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    _source(process).close()
+        with suppress(ValueError):
+            # Python takes handlers in the main thread only.
+            for each in _STOPPED_BY:
+                before[each] = signal.signal(each, stop)
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
-def _sink(process: "subprocess.Popen[bytes]") -> IO[bytes]:
-    assert process.stdin is not None
-    return process.stdin
-
-
-def _source(process: "subprocess.Popen[bytes]") -> IO[bytes]:
-    assert process.stdout is not None
-    return process.stdout
+def _signal_name(number: int) -> str:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+    return f"{name}, as of a system out of memory" if name == "SIGKILL" else name

@@ -52,6 +52,7 @@ def _workload(workload: Workload, styles: pictures.Styles) -> dict[str, Any]:
         "settings": tables.members(workload.settings),
         "tables": tables.tables(workload),
         "warnings": tables.warnings(workload),
+        "incomplete": plain(workload.incomplete),
         "violations": [plain(text) for text in workload.violations],
         "skipped": [(plain(each.target), plain(each.reason)) for each in workload.skipped],
         "curves": [

@@ -6,7 +6,9 @@ import attrs
 import msgspec
 
 from bench.contention.histogram import Histogram
+from bench.contention.links import Address
 from bench.contention.results import Series
+from bench.contention.sockets import TRIO_WEBSOCKET
 
 _HEAD_LEN = 4
 
@@ -17,6 +19,8 @@ class Place:
 
     Attributes:
         pid: Of the server process, when it is ours; None otherwise.
+        key: That it wants to be shown; empty for none. It is not part of what is printed or stored.
+        project: The one that the key is for; empty where projects can be made at will.
     """
 
     name: str
@@ -24,6 +28,13 @@ class Place:
     port: int
     capabilities: frozenset[str]
     pid: int | None = None
+    key: str = attrs.field(default="", repr=False)
+    project: str = ""
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+        return Address(self.host, self.port, self.key)
 
 
 @attrs.frozen
@@ -58,7 +69,9 @@ class Job:
         began_s: When the workload began, on `time.perf_counter`, which is one clock for all
             processes of a machine.
         rate: Calls a second of all processes in open loop; None in closed loop.
-        driver: `http` or `websocket`.
+        driver: `http` or `websocket`, for what is asked.
+        websocket: Which of `sockets.DRIVERS` any WebSocket is made with, those of feeds too.
+        run_id: In names that no other run may have used in the same project.
     """
 
     workload: str
@@ -74,6 +87,8 @@ class Job:
     seed: int
     rate: float | None = None
     driver: str = "http"
+    websocket: str = TRIO_WEBSOCKET
+    run_id: str = ""
     keeps_history: bool = False
 
 
@@ -126,10 +141,19 @@ def put(sink: IO[bytes], thing: Word | Said) -> None:
 
 def take(source: IO[bytes]) -> bytes | None:
     """The bytes of the next message; None when the other side has ended."""
-    head = source.read(_HEAD_LEN)
-    if len(head) < _HEAD_LEN:
-        return None
-    return source.read(int.from_bytes(head, "big"))
+    head = _whole(source, _HEAD_LEN)
+    return None if head is None else _whole(source, int.from_bytes(head, "big"))
+
+
+def _whole(source: IO[bytes], length: int) -> bytes | None:
+    """So many bytes, in as many pieces as a pipe gives them in; None when it ends before."""
+    data = bytearray()
+    while len(data) < length:
+        piece = source.read(length - len(data))
+        if not piece:
+            return None
+        data += piece
+    return bytes(data)
 
 
 decode_word = msgspec.msgpack.Decoder(Word).decode

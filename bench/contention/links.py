@@ -1,36 +1,50 @@
-"""What a client of the harness asks, what it is answered, and the two ways that takes.
+"""What a client of the harness asks, what it is answered, and the way that takes over HTTP.
 
 A call is put once, in the words of HTTP, with the name that the same call has over a WebSocket. An
-`HttpLink` sends it as a request; a `SocketLink` as a JSON-RPC request. Either has one call under
-way at a time.
+`HttpLink` sends it as a request; the links of `bench.contention.sockets` as a JSON-RPC request. All
+have one call under way at a time.
 """
 
 import socket
 from time import perf_counter
 from typing import Any, Protocol
-from urllib.parse import quote
 
 import attrs
 import msgspec
 
 from bench.connection import Broken, Connection, header_of, request
-from bench.websocket import Closed, WebSocket, text_frame
+from bench.websocket import Closed
 
 NO_ANSWER = 0
 NOT_CONNECTED = -1
 _SILENT_S = 0.5
 _encode = msgspec.json.encode
-_QUIET = text_frame(b'{"type":"unsubscribe"}')
 BROKEN = (Broken, Closed, OSError)
 """What a link raises when its connection is gone."""
 
 
 @attrs.frozen
 class Address:
-    """Where a target listens."""
+    """Where a target listens, and the key that it wants to be shown.
+
+    Attributes:
+        key: Of the project that all calls are about; empty for a target that needs none. It is
+            shown to this target only, and stands in no text that is printed or stored.
+    """
 
     host: str
     port: int
+    key: str = attrs.field(default="", repr=False)
+
+    @property
+    def authority(self) -> str:
+        """Host and port as a `Host` header says them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def headers(self) -> str:
+        """The header lines that every request to this target has."""
+        return f"Authorization: Bearer {self.key}\r\n" if self.key else ""
 
 
 @attrs.define
@@ -142,16 +156,18 @@ class HttpLink:
         return self._connection is not None
 
     def open(self) -> bool:
-        if self._connection is not None and self._is_stale(self._connection):
+        if self.is_stale:
             self.close()
         if self._connection is not None:
             return False
         self._connection = Connection(self._address.port, self._address.host)
         return True
 
-    def _is_stale(self, connection: Connection) -> bool:
+    @property
+    def is_stale(self) -> bool:
         """Whether the server has hung up meanwhile, as it does on who is silent for long."""
-        if perf_counter() - connection.sent_s < _SILENT_S:
+        connection = self._connection
+        if connection is None or perf_counter() - connection.sent_s < _SILENT_S:
             return False
         try:
             return not connection.sock.recv(1, socket.MSG_PEEK)
@@ -173,6 +189,15 @@ class HttpLink:
         assert self._connection is not None
         self._connection.send(request_of(ask, self._address))
 
+    def send_all(self, ask: Ask, timeout_s: float) -> None:
+        """Send a call that may be larger than the socket's buffer, waiting for so long."""
+        assert self._connection is not None
+        sock = self._connection.sock
+        self._connection.sent_s = perf_counter()
+        sock.settimeout(timeout_s)
+        sock.sendall(request_of(ask, self._address))
+        sock.setblocking(False)
+
     def receive(self) -> Reply | None:
         connection = self._connection
         assert connection is not None
@@ -191,7 +216,9 @@ class HttpLink:
 
 def request_of(ask: Ask, address: Address) -> bytes:
     """The bytes of a call over HTTP."""
-    headers = f"X-Agent-ID: {ask.agent}\r\n" if ask.agent else ""
+    headers = address.headers
+    if ask.agent:
+        headers += f"X-Agent-ID: {ask.agent}\r\n"
     if ask.key:
         headers += f"Idempotency-Key: {ask.key}\r\n"
     return request(
@@ -199,89 +226,5 @@ def request_of(ask: Ask, address: Address) -> bytes:
         ask.path,
         headers=headers,
         body=b"" if ask.body is None else _encode(ask.body),
-        host=f"{address.host}:{address.port}",
+        host=address.authority,
     )
-
-
-class _Answer(msgspec.Struct):
-    """What is read of a JSON-RPC answer; a frame of the feed has no `id`."""
-
-    id: int | None = None
-    result: msgspec.Raw = msgspec.Raw()
-    error: dict[str, Any] | None = None
-    epoch: int | None = None
-    seq: int | None = None
-
-
-_decode = msgspec.json.Decoder(_Answer).decode
-
-
-class SocketLink:
-    """A WebSocket that takes commands and is told of no events."""
-
-    __slots__ = ("_address", "_asked", "_number", "_project", "_socket")
-
-    def __init__(self, address: Address, project: str) -> None:
-        self._address = address
-        self._project = project
-        self._socket: WebSocket | None = None
-        self._number = 0
-        self._asked: Ask | None = None
-
-    @property
-    def is_open(self) -> bool:
-        return self._socket is not None
-
-    def open(self) -> bool:
-        if self._socket is not None:
-            return False
-        target = f"/ws/events?project={quote(self._project, safe='')}"
-        self._socket = WebSocket(self._address.port, target, host=self._address.host)
-        self._socket.send(_QUIET)
-        return True
-
-    def fileno(self) -> int:
-        assert self._socket is not None
-        return self._socket.fileno()
-
-    def send(self, ask: Ask) -> None:
-        assert self._socket is not None
-        self._number += 1
-        self._asked = ask
-        params = dict((ask.params if ask.params is not None else ask.body) or {})
-        if ask.agent:
-            params.setdefault("agent_id", ask.agent)
-        if ask.key:
-            params["idempotency_key"] = ask.key
-        members = {"jsonrpc": "2.0", "id": self._number, "method": ask.rpc, "params": params}
-        frame = text_frame(_encode(members))
-        if self._socket.send(frame) != len(frame):
-            raise Broken("the socket did not take the whole call")
-
-    def receive(self) -> Reply | None:
-        assert self._socket is not None
-        for text in self._socket.receive():
-            answer = _decode(text)
-            if answer.id == self._number and self._asked is not None:
-                asked, self._asked = self._asked, None
-                return _reply(asked, answer)
-        return None
-
-    def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-        self._asked = None
-
-
-def _reply(asked: Ask, answer: _Answer) -> Reply:
-    named: dict[str, str] = {}
-    if answer.epoch is not None:
-        named = {"intermute-epoch": str(answer.epoch), "intermute-seq": str(answer.seq)}
-    if answer.error is None:
-        return Reply(asked.wanted, bytes(answer.result), named=named)
-    data = answer.error.get("data") or {}
-    if "retry_after_seconds" in data:
-        named["retry-after"] = str(data["retry_after_seconds"])
-    status = int(data.get("status", 500))
-    return Reply(status, _encode(data), named=named)

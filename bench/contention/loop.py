@@ -1,5 +1,7 @@
 """The event loop of a generator process: clients written as generators, over one epoll set.
 
+See `bench.contention.trio_loop` for the same over trio-websocket.
+
 A client is a generator that yields what it wants: an `Ask` gives it the `Reply`, a `Wait` the time
 that has come, a `Meet` everybody else who meets there. One thread runs hundreds of them at a cost
 of some ten microseconds a call, so that one processor is enough to load a server written in Python.
@@ -9,10 +11,11 @@ import heapq
 import random
 import select
 from collections import deque
-from collections.abc import Callable, Generator, Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 from time import perf_counter
+from typing import Generic, TypeVar
 
 import attrs
 
@@ -22,7 +25,7 @@ from bench.contention.links import BROKEN, NO_ANSWER, NOT_CONNECTED, Ask, Link, 
 CALL_TIMEOUT_S = 30.0
 _LOOK_EVERY_S = 0.25
 # A client whose connection is refused asks again after so long.
-_REFUSED_PAUSE_S = 0.05
+REFUSED_PAUSE_S = 0.05
 
 
 @attrs.frozen
@@ -56,8 +59,11 @@ class _Player:
     asked_s: float = 0.0
 
 
+Way = TypeVar("Way")
+
+
 @attrs.define
-class Arrivals:
+class Arrivals(Generic[Way]):
     """Open loop: a client begins at each intended time, whether or not earlier ones are done.
 
     Attributes:
@@ -73,9 +79,17 @@ class Arrivals:
     name: str
     due_s: Iterator[float]
     make: Callable[[float], Script]
-    links: list[Link]
+    links: list[Way]
     patience_s: float | None = None
     given_up: list[float] = attrs.field(factory=list)
+
+    def give_up(self, waiting: deque[float]) -> None:
+        """Take those out of a line, ascending, who have waited for longer than they would."""
+        if self.patience_s is None:
+            return
+        gone_s = perf_counter() - self.patience_s
+        while waiting and waiting[0] < gone_s:
+            self.given_up.append(waiting.popleft())
 
 
 @attrs.define
@@ -105,7 +119,7 @@ class Loop:
     _order: Iterator[int] = attrs.field(init=False, factory=count)
     _meetings: dict[Hashable, list[_Player]] = attrs.field(init=False, factory=dict)
     _live: int = attrs.field(init=False, default=0)
-    _arrivals: Arrivals | None = attrs.field(init=False, default=None)
+    _arrivals: Arrivals[Link] | None = attrs.field(init=False, default=None)
     _waiting: deque[float] = attrs.field(init=False, factory=deque)
     _looked_s: float = attrs.field(init=False, default=0.0)
 
@@ -120,13 +134,22 @@ class Loop:
         self._live += 1
         self._ready.append((_Player(name, script, link, then), None))
 
-    def arrive(self, arrivals: Arrivals) -> None:
+    def arrive(self, arrivals: Arrivals[Link]) -> None:
         """Let clients begin at their intended times; for one open loop at a time."""
         self._arrivals = arrivals
         self._next_arrival()
 
-    def run(self) -> None:
-        """Run until every client has ended, and everybody due has begun or was given up."""
+    def run(self, links: Sequence[Link] = (), begin: Callable[[], object] = lambda: None) -> None:
+        """Run until every client has ended, and everybody due has begun or was given up.
+
+        Args:
+            links: To be connected before; who cannot connect is told so when it asks.
+            begin: Called once all are connected.
+        """
+        for link in links:
+            with suppress(*BROKEN):
+                link.open()
+        begin()
         self._looked_s = perf_counter()
         while self._live or self._waiting or self._arrivals is not None:
             self._turn()
@@ -191,7 +214,7 @@ class Loop:
         except BROKEN:
             now_s = perf_counter()
             reply = Reply(NOT_CONNECTED, asked_s=now_s, answered_s=now_s)
-            self._at(now_s + _REFUSED_PAUSE_S, lambda: self._answered(player, reply))
+            self._at(now_s + REFUSED_PAUSE_S, lambda: self._answered(player, reply))
             return
         fd = link.fileno()
         if is_new or fd not in self._by_fd:
@@ -253,7 +276,7 @@ class Loop:
             return
         self._at(due_s, lambda: self._arrived(arrivals, due_s))
 
-    def _arrived(self, arrivals: Arrivals, due_s: float) -> None:
+    def _arrived(self, arrivals: Arrivals[Link], due_s: float) -> None:
         if arrivals.links:
             self.late.record((perf_counter() - due_s) * 1e6)
             self._begin(arrivals, due_s, arrivals.links.pop())
@@ -261,7 +284,7 @@ class Loop:
             self._waiting.append(due_s)
         self._next_arrival()
 
-    def _begin(self, arrivals: Arrivals, due_s: float, link: Link) -> None:
+    def _begin(self, arrivals: Arrivals[Link], due_s: float, link: Link) -> None:
         self.start(
             f"{arrivals.name}-{next(self._order)}",
             arrivals.make(due_s),
@@ -269,12 +292,9 @@ class Loop:
             then=lambda: self._freed(arrivals, link),
         )
 
-    def _freed(self, arrivals: Arrivals, link: Link) -> None:
+    def _freed(self, arrivals: Arrivals[Link], link: Link) -> None:
         """A connection has nothing more to do: whoever has waited longest for one begins."""
-        if arrivals.patience_s is not None:
-            gone_s = perf_counter() - arrivals.patience_s
-            while self._waiting and self._waiting[0] < gone_s:
-                arrivals.given_up.append(self._waiting.popleft())
+        arrivals.give_up(self._waiting)
         if self._waiting:
             self._begin(arrivals, self._waiting.popleft(), link)
         else:

@@ -1,11 +1,12 @@
 """The contention harness: load on one or several servers side by side, and what came of it."""
 
-import argparse
+import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import attrs
 from rich.console import Console
@@ -13,67 +14,28 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bench import machine
 from bench.contention import html, results, summary
-from bench.contention.crew import Crew, GeneratorFailed, crew_of, processes_default
+from bench.contention.crew import Crew, crew_of
 from bench.contention.jobs import Place
+from bench.contention.options import parser, with_keys
 from bench.contention.run import Setting, Step, measure, slices_of
+from bench.contention.sockets import TRIO_WEBSOCKET
 from bench.contention.targets import Named, Unreachable, parse_target, probe
 from bench.contention.workloads import WORKLOADS
 from bench.contention.workloads.base import Load, Workload
 from bench.linearizability import history
 from bench.report import Scale
 from bench.server import running_server
+from intermute.cli.wording import plain
 
 OURS = "ours"
+INCOMPLETE = 3
 _WIDTH = 140
 _SECONDS = {Scale.FULL: 8.0, Scale.QUICK: 1.5, Scale.TINY: 0.2}
 _TURNS = {Scale.FULL: 8, Scale.QUICK: 3, Scale.TINY: 1}
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options of the command."""
-    found = argparse.ArgumentParser(
-        prog="python -m bench contention",
-        description=__doc__,
-        epilog="Exit code 1: a server did what none may, such as granting one path to two.",
-    )
-    found.add_argument(
-        "workloads", nargs="*", metavar="WORKLOAD", help=f"all if none: {', '.join(WORKLOADS)}"
-    )
-    found.add_argument(
-        "--target",
-        action="append",
-        default=[],
-        metavar="NAME=URL",
-        help="a server, such as go=http://127.0.0.1:7338; may be repeated, and the targets take "
-        "turns. None: a server of our own on an empty directory",
-    )
-    found.add_argument("--driver", choices=("http", "websocket"), default="http")
-    found.add_argument("--quick", action="store_true", help="smaller numbers, rougher figures")
-    found.add_argument(
-        "--seconds", type=_positive, help="of measuring each setting of a workload on each target"
-    )
-    found.add_argument("--clients", type=_count, help="instead of a workload's own number")
-    found.add_argument(
-        "--rate", type=_positive, help="calls a second: an open loop, for reserve and send"
-    )
-    found.add_argument(
-        "--skew", type=_skew, default=1.0, help="of the paths of the contended mix; 0: all alike"
-    )
-    found.add_argument("--processes", type=_count, default=processes_default())
-    found.add_argument("--seed", type=int, default=1)
-    found.add_argument("--json", type=Path, metavar="FILE", help="write the result here")
-    found.add_argument("--html", type=Path, metavar="FILE", help="write a report with plots here")
-    found.add_argument(
-        "--history",
-        type=Path,
-        metavar="FILE",
-        help="keep every call of reserve, race and contended here, for `python -m bench verify`",
-    )
-    return found
-
-
 def main(arguments: Sequence[str]) -> int:
-    """The command: 0 when no violation was seen, 1 when there was one."""
+    """The command: 0 when no violation was seen, 1 when there was one, 3 when it is incomplete."""
     options_of = parser()
     options = options_of.parse_args(arguments)
     # A table that is cut to eighty columns is of no use in a file.
@@ -83,6 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         targets = [parse_target(text) for text in options.target]
         if len({target.name for target in targets}) < len(targets):
             raise ValueError("two targets have one name")
+        targets = with_keys(targets, options.api_key_file, os.environ)
     except ValueError as error:
         options_of.error(str(error))
     scale = Scale.QUICK if options.quick else Scale.FULL
@@ -99,19 +62,25 @@ def main(arguments: Sequence[str]) -> int:
             load,
             targets,
             driver=options.driver,
+            websocket=options.websocket,
             processes=options.processes,
             seed=options.seed,
             history_file=options.history,
             console=console,
         )
-    except (Unreachable, GeneratorFailed) as error:
+    except Unreachable as error:
         options_of.error(str(error))
+    except KeyboardInterrupt:
+        console.print("stopped before anything was measured, or for the second time")
+        return INCOMPLETE
     summary.show(run, console)
     if options.json is not None:
         results.save(run, options.json)
     if options.html is not None:
         html.write(run, options.html)
-    return 1 if any(workload.violations for workload in run.workloads) else 0
+    if any(workload.violations for workload in run.workloads):
+        return 1
+    return INCOMPLETE if run.incomplete else 0
 
 
 def load_of(
@@ -151,12 +120,13 @@ def drive(
     targets: Sequence[Named],
     *,
     driver: str = "http",
+    websocket: str = TRIO_WEBSOCKET,
     processes: int = 2,
     seed: int = 1,
     history_file: Path | None = None,
     console: Console | None = None,
 ) -> results.Run:
-    """A whole run.
+    """A whole run, or what there is of it when a generator is lost or a signal comes.
 
     Args:
         targets: None: a server of our own is started, and ended afterwards.
@@ -168,49 +138,113 @@ def drive(
     """
     began_s = perf_counter()
     with machine.scratch_directory() as scratch, ExitStack() as stack:
-        places = [probe(target) for target in targets] or [stack.enter_context(_own(scratch))]
+        places = [_probed(target, console) for target in targets]
+        places = places or [stack.enter_context(_own(scratch))]
         setting = Setting(
-            load, places, driver=driver, keeps_history=history_file is not None, seed=seed
+            load,
+            places,
+            driver=driver,
+            websocket=websocket,
+            keeps_history=history_file is not None,
+            seed=seed,
         )
         parts = [scratch / f"history-{part}" for part in range(processes)]
         run = results.begun(
             load.scale,
             machine.facts(scratch),
-            settings={**attrs.asdict(load), "driver": driver, "seed": seed, "processes": processes},
+            settings=_settings(setting, processes),
             targets=[_target_of(place) for place in places],
         )
         if console is not None:
             console.print(machine.line({**run.machine, **run.versions}))
-        found: list[results.Workload] = []
         with (
             crew_of(processes, parts if history_file is not None else ()) as crew,
             _progress(console, sum(slices_of(each, setting) for each in workloads)) as step,
         ):
-            found += [_measured(each, setting, crew, step, history_file) for each in workloads]
+            found = _measured(workloads, setting, crew, step, history_file)
+        run = attrs.evolve(
+            run,
+            workloads=tuple(found),
+            seconds=perf_counter() - began_s,
+            incomplete=_incomplete(workloads, found),
+        )
         if history_file is not None:
-            keep_history(parts, history_file, run)
-    return attrs.evolve(run, workloads=tuple(found), seconds=perf_counter() - began_s)
+            keep_history(parts, history_file, run, setting.run_id)
+    return run
+
+
+def _settings(setting: Setting, processes: int) -> dict[str, Any]:
+    return {
+        **attrs.asdict(setting.load),
+        "driver": setting.driver,
+        "websocket": setting.websocket,
+        "seed": setting.seed,
+        "processes": processes,
+        "shown a key": [place.name for place in setting.places if place.key],
+    }
 
 
 def _measured(
-    workload: Workload, setting: Setting, crew: Crew, step: Step, history_file: Path | None
-) -> results.Workload:
-    found = measure(workload, setting, crew, step)
-    if history_file is None or not workload.is_recorded:
-        return found
-    return attrs.evolve(found, history=str(history_file))
+    workloads: Sequence[Workload],
+    setting: Setting,
+    crew: Crew,
+    step: Step,
+    history_file: Path | None,
+) -> list[results.Workload]:
+    """The workloads one after the other, as far as there is a crew for them."""
+    found: list[results.Workload] = []
+    for workload in workloads:
+        if not crew.is_whole:
+            break
+        one = measure(workload, setting, crew, step)
+        if history_file is not None and workload.is_recorded and not one.incomplete:
+            one = attrs.evolve(one, history=str(history_file))
+        found.append(one)
+    return found
 
 
-def keep_history(parts: Sequence[Path], file: Path, run: results.Run) -> None:
-    """Put what each generator process recorded into one file."""
-    merged = history.merge(history.read(part) for part in parts)
+def _incomplete(workloads: Sequence[Workload], found: Sequence[results.Workload]) -> str:
+    """Why not everything was measured, and what was not."""
+    said = [each.incomplete for each in found if each.incomplete]
+    left = [workload.name for workload in workloads[len(found) :]]
+    if left and not said:
+        said = ["stopped between two workloads"]
+    return "; ".join([*said, *([f"not begun: {', '.join(left)}"] if left else [])])
+
+
+def keep_history(parts: Sequence[Path], file: Path, run: results.Run, run_id: str) -> None:
+    """Put what each generator process recorded into one file.
+
+    Of a workload that was stopped there is nothing in it: a call that its generator took with it
+    may have had an effect that nobody could explain.
+    """
+    if run.incomplete:
+        for part in parts:
+            _end_with_a_line(part)
+    begun = [history.read(part) for part in parts if part.exists() and part.stat().st_size]
+    merged = history.merge(begun or [history.History(history.Header(server=""), ())])
+    stopped = {f"bench-{run_id}-{each.name}" for each in run.workloads if each.incomplete}
     header = attrs.evolve(
         merged.header,
         server=", ".join(f"{target.name} ({target.url})" for target in run.targets),
         started_at=run.at,
         settings={"harness": run.commit, **run.settings},
     )
-    history.write(file, history.History(header, merged.calls))
+    kept = tuple(call for call in merged.calls if call.project.split("/")[-1] not in stopped)
+    history.write(file, history.History(header, kept))
+
+
+def _end_with_a_line(part: Path) -> None:
+    """Take away what a generator that was killed has not written to its end."""
+    if part.exists():
+        data = part.read_bytes()
+        part.write_bytes(data[: data.rfind(b"\n") + 1])
+
+
+def _probed(target: Named, console: Console | None) -> Place:
+    if console is not None:
+        console.print(f"looking at what {plain(target.name)} ({plain(target.url)}) can do")
+    return probe(target)
 
 
 @contextmanager
@@ -249,24 +283,3 @@ def _progress(console: Console | None, total: int) -> Iterator[Step]:
             begun = True
 
         yield step
-
-
-def _number(least: float, *, excluded: bool) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        value = float(text)
-        if not least <= value < float("inf") or (excluded and value == least):
-            raise argparse.ArgumentTypeError(f"{text} is too small or no number")
-        return value
-
-    return parse
-
-
-_positive = _number(0, excluded=True)
-_skew = _number(0, excluded=False)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return value

@@ -253,6 +253,7 @@ class Workload:
         warnings: Why its figures are to be read with care.
         seconds: How long it took.
         history: The file with every call, where one was kept.
+        incomplete: In what it was stopped, and why; empty when it went to its end.
     """
 
     name: str
@@ -264,6 +265,7 @@ class Workload:
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
     history: str | None = None
+    incomplete: str = ""
 
 
 @attrs.frozen
@@ -296,6 +298,7 @@ class Run:
         commit: The commit of the harness, None outside a repository.
         changed: Whether files differed from that commit.
         warnings: Why all of its figures are to be read with care.
+        incomplete: Why not everything was measured, and what was not; empty for a whole run.
     """
 
     at: str
@@ -309,6 +312,7 @@ class Run:
     workloads: tuple[Workload, ...] = ()
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
+    incomplete: str = ""
     format: int = FORMAT
 
 

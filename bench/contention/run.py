@@ -9,10 +9,11 @@ from typing import Any
 import attrs
 
 from bench.contention import results
-from bench.contention.crew import Crew, Done
+from bench.contention.crew import Crew, Done, Interrupted
 from bench.contention.fared import generator_of
 from bench.contention.jobs import Job, Place, Variant
 from bench.contention.results import Measured, Series, Skipped, slice_of
+from bench.contention.sockets import TRIO_WEBSOCKET
 from bench.contention.targets import WHAT_IT_IS
 from bench.contention.workloads.base import Judged, Load, Part, Workload
 
@@ -28,6 +29,7 @@ class Setting:
     load: Load
     places: Sequence[Place]
     driver: str = "http"
+    websocket: str = TRIO_WEBSOCKET
     keeps_history: bool = False
     seed: int = 1
     run_id: str = attrs.field(factory=lambda: secrets.token_hex(3))
@@ -55,7 +57,7 @@ def _turns(variant: Variant, load: Load) -> int:
 
 
 def measure(workload: Workload, setting: Setting, crew: Crew, step: Step) -> results.Workload:
-    """Run one workload on all targets that can do it.
+    """Run one workload on all targets that can do it, or as much of it as there is a crew for.
 
     In every round each target has one turn, every other round backwards, so that whatever changes
     on the machine meanwhile meets all of them.
@@ -67,18 +69,15 @@ def measure(workload: Workload, setting: Setting, crew: Crew, step: Step) -> res
     reasons = {place.name: lacks(workload, place, setting) for place in setting.places}
     places = [place for place in setting.places if reasons[place.name] is None]
     seen = {place.name: _Seen() for place in places}
-    for variant in workload.variants(setting.load) if places else ():
-        jobs = {place.name: _job(workload, variant, place, setting, began_s) for place in places}
-        for place in places:
-            step(f"{workload.name} {variant.label} on {place.name}: prepare")
-            jobs[place.name] = _prepared(jobs[place.name], crew, seen[place.name])
-            seen[place.name].parts.append(Part(variant))
-        for turn in range(_turns(variant, setting.load)):
-            for place in places if turn % 2 == 0 else places[::-1]:
-                step(f"{workload.name} {variant.label} on {place.name}")
-                job = attrs.evolve(jobs[place.name], turn=turn)
-                _add(crew.do(job), job, seen[place.name])
-    judged = {place.name: workload.judge(seen[place.name].parts) for place in places}
+    variants = workload.variants(setting.load) if places else []
+    incomplete = ""
+    try:
+        for variant in variants:
+            jobs = {each.name: _job(workload, variant, each, setting, began_s) for each in places}
+            _measure(jobs, places, setting, crew, seen, step)
+    except _Stopped as error:
+        incomplete = str(error)
+    judged = {name: _judged(workload, found, len(variants)) for name, found in seen.items()}
     return results.Workload(
         name=workload.name,
         title=workload.title,
@@ -88,12 +87,72 @@ def measure(workload: Workload, setting: Setting, crew: Crew, step: Step) -> res
         violations=_violations(seen, judged),
         warnings=_warnings(seen, judged),
         seconds=perf_counter() - began_s,
+        incomplete=incomplete,
     )
+
+
+class _Stopped(Exception):
+    """No more can be measured; the text says in what it was stopped, and why."""
+
+
+def _measure(
+    jobs: dict[str, Job],
+    places: Sequence[Place],
+    setting: Setting,
+    crew: Crew,
+    seen: dict[str, _Seen],
+    step: Step,
+) -> None:
+    """All turns of one variant.
+
+    Raises:
+        _Stopped: A generator is lost, whose part of the last slice is missing, or a signal came.
+    """
+    for place in places:
+        job, found = jobs[place.name], seen[place.name]
+        what = f"{job.workload} {job.variant.label} on {place.name}".replace("  ", " ")
+        step(f"{what}: prepare")
+        done = _do(crew, job, f"preparing {what}")
+        for report in done.reports:
+            found.unexpected.update(report.unexpected)
+            found.violations += report.violations
+        _raise_if_lost(done, f"preparing {what}")
+        jobs[place.name] = attrs.evolve(job, prepared=done.reports[0].values)
+        found.parts.append(Part(job.variant))
+    for turn in range(_turns(next(iter(jobs.values())).variant, setting.load)):
+        for place in places if turn % 2 == 0 else places[::-1]:
+            job = attrs.evolve(jobs[place.name], turn=turn)
+            what = f"{job.workload} {job.variant.label} on {place.name}".replace("  ", " ")
+            step(what)
+            done = _do(crew, job, what)
+            _add(done, job, seen[place.name])
+            _raise_if_lost(done, what)
+
+
+def _do(crew: Crew, job: Job, what: str) -> Done:
+    try:
+        return crew.do(job)
+    except Interrupted as error:
+        raise _Stopped(f"in {what}: {error}") from error
+
+
+def _raise_if_lost(done: Done, what: str) -> None:
+    if done.lost:
+        raise _Stopped(f"in {what}: {done.lost}")
+
+
+def _judged(workload: Workload, seen: _Seen, variants: int) -> Judged:
+    """What the workload makes of it, if there is something of each of its variants."""
+    if len(seen.parts) == variants and all(part.took_s for part in seen.parts):
+        return workload.judge(seen.parts)
+    return Judged(warnings=("its figures are left out: not everything was measured",))
 
 
 def lacks(workload: Workload, place: Place, setting: Setting) -> str | None:
     """Why a target is left out of a workload; None when it takes part."""
     needs = set(workload.needs)
+    if place.project and workload.makes_projects:
+        return "its key is for one project, and this workload needs many"
     if setting.driver == "websocket":
         if not workload.over_sockets:
             return "this workload makes its calls over HTTP only"
@@ -112,7 +171,7 @@ def _job(
         workload=workload.name,
         variant=variant,
         place=place,
-        project=f"bench-{setting.run_id}-{workload.name}",
+        project=place.project or f"bench-{setting.run_id}-{workload.name}",
         prepared=None,
         turn=0,
         part=0,
@@ -122,16 +181,10 @@ def _job(
         seed=setting.seed,
         rate=load.rate if workload.has_rate else None,
         driver=setting.driver,
+        websocket=setting.websocket,
+        run_id=setting.run_id,
         keeps_history=setting.keeps_history and workload.is_recorded,
     )
-
-
-def _prepared(job: Job, crew: Crew, seen: _Seen) -> Job:
-    done = crew.do(job)
-    for report in done.reports:
-        seen.unexpected.update(report.unexpected)
-        seen.violations += report.violations
-    return attrs.evolve(job, prepared=done.reports[0].values)
 
 
 def _add(done: Done, job: Job, seen: _Seen) -> None:
@@ -170,6 +223,7 @@ def _settings(workload: Workload, setting: Setting) -> dict[str, Any]:
     rate = setting.load.rate if workload.has_rate else None
     return {
         "driver": setting.driver,
+        **({"websocket": setting.websocket} if _uses_sockets(workload, setting) else {}),
         "seconds": setting.load.seconds,
         "turns": setting.load.turns,
         "loop": "closed" if rate is None else f"open, {rate:g}/s",
@@ -179,6 +233,10 @@ def _settings(workload: Workload, setting: Setting) -> dict[str, Any]:
             for name in (variants[0].numbers if variants else ())
         },
     }
+
+
+def _uses_sockets(workload: Workload, setting: Setting) -> bool:
+    return setting.driver == "websocket" or "websocket" in workload.needs
 
 
 def _measured(name: str, seen: _Seen, judged: Judged) -> Measured:

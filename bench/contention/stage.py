@@ -3,25 +3,17 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from itertools import chain
 from time import perf_counter
 from typing import Any
 
 from bench.contention.jobs import Job
-from bench.contention.links import (
-    BROKEN,
-    NOT_CONNECTED,
-    Address,
-    Ask,
-    HttpLink,
-    Link,
-    Reply,
-    SocketLink,
-)
+from bench.contention.links import NOT_CONNECTED, Ask, HttpLink, Link, Reply
 from bench.contention.loop import Arrivals, Loop, Script, due_times
 from bench.contention.recording import Recording, is_unknown
 from bench.contention.results import Series
+from bench.contention.sockets import TRIO_WEBSOCKET, SocketLink, TrioLink
+from bench.contention.trio_loop import TrioLoop
 
 REFUSED = frozenset({409, 429, 503})
 _OPEN_LOOP_LINKS = 64
@@ -39,7 +31,7 @@ class Stage:
         self, job: Job, agree: Callable[[], float], recording: Recording | None = None
     ) -> None:
         self.job = job
-        self.address = Address(job.place.host, job.place.port)
+        self.address = job.place.address
         self.chance = random.Random(f"{job.seed}/{job.workload}/{job.variant.label}/{job.turn}")
         self.counts: Counter[str] = Counter()
         self.values: dict[str, list[Any]] = {}
@@ -49,8 +41,12 @@ class Stage:
         self.start_s = self.end_s = 0.0
         self._agree = agree
         self._recording = recording
-        self._links: list[Link] = []
-        self.loop = Loop(self._heard, random.Random(self.chance.random()), asked=self._asked)
+        self._links: list[Any] = []
+        # Links and the loop that they are for go together; both loops have the same methods.
+        loop: Callable[..., Any] = Loop
+        if job.driver == "websocket" and job.websocket == TRIO_WEBSOCKET:
+            loop = TrioLoop
+        self.loop = loop(self._heard, random.Random(self.chance.random()), asked=self._asked)
 
     @property
     def own(self) -> range:
@@ -66,20 +62,16 @@ class Stage:
         """Whether the target can do something."""
         return capability in self.job.place.capabilities
 
-    def link(self, project: str | None = None) -> Link:
-        """A connection, which is opened now and closed with the stage.
+    def _link(self, project: str | None = None) -> Link | TrioLink:
+        """A connection that is to be opened, which is closed with the stage.
 
         Args:
             project: That a WebSocket is of; None for the one of the job.
         """
-        link: Link
+        link: Link | TrioLink = HttpLink(self.address)
         if self.job.driver == "websocket":
-            link = SocketLink(self.address, project or self.job.project)
-        else:
-            link = HttpLink(self.address)
-        # Whoever cannot connect now is counted as such when it asks.
-        with suppress(*BROKEN):
-            link.open()
+            over = TrioLink if self.job.websocket == TRIO_WEBSOCKET else SocketLink
+            link = over(self.address, project or self.job.project)
         self._links.append(link)
         return link
 
@@ -98,11 +90,10 @@ class Stage:
         Args:
             projects: Of their links, if not that of the job.
         """
-        links = [self.link(project) for project in projects or (None,) * len(scripts)]
+        links = [self._link(project) for project in projects or (None,) * len(scripts)]
         for (name, script), link in zip(scripts.items(), links, strict=True):
             self.loop.start(name, script, link)
-        self.begin()
-        self.loop.run()
+        self.loop.run(links, self.begin)
 
     def play_open(
         self,
@@ -125,15 +116,21 @@ class Stage:
             The intended times of those that gave up.
         """
         job = self.job
-        links = [self.link() for _ in range(max(1, links_max // job.parts))]
-        self.begin()
-        due_s = due_times(self.start_s, rate, job.seconds, part=job.part, parts=job.parts)
-        if then is not None:
-            after = due_times(self.end_s, *then, part=job.part, parts=job.parts)
-            due_s = chain(due_s, after)
-        arrivals = Arrivals(f"{job.part}-{job.turn}", due_s, make, links, patience_s=patience_s)
-        self.loop.arrive(arrivals)
-        self.loop.run()
+        links = [self._link() for _ in range(max(1, links_max // job.parts))]
+        name = f"{job.part}-{job.turn}"
+        arrivals = Arrivals[Any](name, iter(()), make, [*links], patience_s=patience_s)
+
+        def begin() -> None:
+            self.begin()
+            arrivals.due_s = due_times(
+                self.start_s, rate, job.seconds, part=job.part, parts=job.parts
+            )
+            if then is not None:
+                after = due_times(self.end_s, *then, part=job.part, parts=job.parts)
+                arrivals.due_s = chain(arrivals.due_s, after)
+            self.loop.arrive(arrivals)
+
+        self.loop.run(links, begin)
         for series in self.series.values():
             series.intended_rate = rate / job.parts
         return arrivals.given_up

@@ -19,7 +19,10 @@ def show(run: Run, console: Console | None = None) -> None:
     console = console or Console()
     for workload in run.workloads:
         console.print(of_workload(workload))
-    lines = [Text(f"! {plain(text)}", style="yellow") for text in run.warnings]
+    lines = (
+        [Text(f"INCOMPLETE  {plain(run.incomplete)}", style="bold red")] if run.incomplete else []
+    )
+    lines += [Text(f"! {plain(text)}", style="yellow") for text in run.warnings]
     verdict = Text(" · ").join(_text(cell) for cell in tables.verdict(run))
     console.print(Panel(Group(verdict, *lines), title="the run", box=box.ROUNDED, expand=False))
 
@@ -36,6 +39,8 @@ def of_workload(workload: Workload) -> RenderableType:
     parts += [_table(table) for table in (*tables.tables(workload), *curves)]
     for skipped in workload.skipped:
         parts.append(Text(f"- {plain(skipped.target)}: skipped, {plain(skipped.reason)}", "dim"))
+    if workload.incomplete:
+        parts.append(Text(f"INCOMPLETE  {plain(workload.incomplete)}", style="bold red"))
     parts += [Text(f"! {text}", style="yellow") for text in tables.warnings(workload)]
     parts += [Text(f"VIOLATION  {plain(text)}", style="bold red") for text in workload.violations]
     return Group(*parts)

@@ -104,7 +104,8 @@ def verdict(run: Run) -> tuple[Cell, ...]:
     missed = sum(figure.reached is False for figure in figures)
     promised = sum(figure.reached is not None for figure in figures)
     limited = sum(at.generator is not None and at.generator.limited for at in every)
-    said = [
+    said = [Cell("incomplete", Mark.BAD)] if run.incomplete else []
+    said += [
         Cell(_plural(broken, "violation"), Mark.BAD if broken else Mark.GOOD),
         Cell(
             f"{promised - missed} of {_plural(promised, 'promised figure')} reached",

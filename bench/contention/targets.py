@@ -4,6 +4,7 @@ import secrets
 import select
 from collections.abc import Callable
 from contextlib import suppress
+from time import perf_counter
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -12,10 +13,13 @@ import attrs
 from bench.connection import Broken
 from bench.contention import asks
 from bench.contention.jobs import Place
-from bench.contention.links import BROKEN, Address, Ask, HttpLink, Reply, SocketLink
+from bench.contention.links import BROKEN, Address, Ask, HttpLink, Reply
+from bench.contention.sockets import SocketLink
 from bench.websocket import WebSocket
+from intermute.cli.wording import plain
 
 PROBE_TIMEOUT_S = 10.0
+_KEY_HINT = "; a key is given with --api-key-file, see --help"
 
 WHAT_IT_IS = {
     "waiting": "let a call wait for a reservation (`wait_seconds`)",
@@ -65,7 +69,7 @@ def parse_target(text: str) -> Named:
 
 
 def probe(target: Named, pid: int | None = None) -> Place:
-    """Find out what a target can do, in a project of its own.
+    """Find out what a target can do, in a project of its own or in that of the key.
 
     A capability is there when the target does what it means, and not when it says that it does: a
     server that passes over a member that it does not know answers as if nothing had been asked.
@@ -73,19 +77,32 @@ def probe(target: Named, pid: int | None = None) -> Place:
     Raises:
         Unreachable: It does not do the least that every workload needs.
     """
-    project = f"probe-{secrets.token_hex(4)}"
-    link = HttpLink(target.address)
+    address = target.address
+    link = HttpLink(address)
     try:
         asking = _Asking(link)
-        held = _least(asking, project, target)
+        held = _least(asking, target)
+        project = held["project"]
         found = {name for name, has in _CHECKS.items() if has(asking, project, held)}
-        asking(asks.release("holder", held["id"]))
+        asking(asks.release(held["agent_id"], held["id"]))
+    except TimeoutError as error:
+        raise Unreachable(
+            f"{target.name} ({target.url}) did not answer within {PROBE_TIMEOUT_S:g} s"
+        ) from error
     except BROKEN as error:
-        raise Unreachable(f"{target.name} ({target.url}): {error}") from error
+        raise Unreachable(f"{target.name} ({target.url}): {plain(str(error))}") from error
     finally:
         link.close()
     found |= _feeds(target, project)
-    return Place(target.name, target.address.host, target.address.port, frozenset(found), pid)
+    return Place(
+        target.name,
+        address.host,
+        address.port,
+        frozenset(found),
+        pid,
+        key=address.key,
+        project=project if address.key else "",
+    )
 
 
 class _Asking:
@@ -95,35 +112,56 @@ class _Asking:
         self._link = link
 
     def __call__(self, ask: Ask) -> Reply:
+        end_s = perf_counter() + PROBE_TIMEOUT_S
         self._link.open()
         self._link.settle(PROBE_TIMEOUT_S)
         self._link.send(ask)
-        while True:
+        while (left_s := end_s - perf_counter()) > 0:
+            self._link.settle(left_s)
             reply = self._link.receive()
             if reply is not None:
                 return reply
+        raise Broken(f"no whole answer within {PROBE_TIMEOUT_S:g} s")
 
 
-def _least(asking: _Asking, project: str, target: Named) -> dict[str, Any]:
-    reply = asking(asks.reserve(project, "holder", "held.py"))
+def _least(asking: _Asking, target: Named) -> dict[str, Any]:
+    """A reservation, with the project that it is in: with a key, the one that the key is for."""
+    mark = secrets.token_hex(4)
+    project, agent = f"probe-{mark}", f"holder-{mark}"
+    ask = asks.reserve(project, agent, _path(mark))
+    if target.address.key:
+        assert ask.body is not None
+        del ask.body["project"]
+    reply = asking(ask)
     members = reply.members()
     if reply.status != 201 or "id" not in members:
-        raise Unreachable(
-            f"{target.name} ({target.url}) does not reserve: {reply.status} {reply.body[:200]!r}"
-        )
-    members["place"] = reply.place()
-    return members
+        said = f"{reply.status} {plain(reply.body[:200].decode(errors='replace').strip())}"
+        hint = _KEY_HINT if reply.status in (401, 403) else ""
+        raise Unreachable(f"{target.name} ({target.url}) does not reserve: {said}{hint}")
+    if target.address.key:
+        project = str(members.get("project", ""))
+        if not project:
+            raise Unreachable(
+                f"{target.name} ({target.url}) does not say which project the key is for"
+            )
+    return {**members, "place": reply.place(), "project": project, "agent_id": agent, "mark": mark}
 
 
-def _waiting(asking: _Asking, project: str, _: dict[str, Any]) -> bool:
-    reply = asking(asks.reserve(project, "other", "held.py", wait_seconds=0.02))
+def _path(mark: str, name: str = "held") -> str:
+    """A path that nobody else has in a project that is not ours alone."""
+    return f"probe-{mark}/{name}.py"
+
+
+def _waiting(asking: _Asking, project: str, held: dict[str, Any]) -> bool:
+    reply = asking(asks.reserve(project, "other", _path(held["mark"]), wait_seconds=0.02))
     return reply.status == 409 and "waited_seconds" in reply.members()
 
 
-def _tickets(asking: _Asking, project: str, _: dict[str, Any]) -> bool:
-    registered = asking(asks.register(project, "probe"))
+def _tickets(asking: _Asking, project: str, held: dict[str, Any]) -> bool:
+    registered = asking(asks.register(project, f"probe-{held['mark']}"))
     agent = str(registered.members().get("agent_id", "nobody"))
-    reply = asking(asks.reserve(project, agent, "held.py", queue=True, queue_seconds=1))
+    path = _path(held["mark"])
+    reply = asking(asks.reserve(project, agent, path, queue=True, queue_seconds=1))
     ticket = reply.members().get("ticket_id")
     if reply.status != 202 or not ticket:
         return False
@@ -131,21 +169,22 @@ def _tickets(asking: _Asking, project: str, _: dict[str, Any]) -> bool:
     return True
 
 
-def _sets(asking: _Asking, project: str, _: dict[str, Any]) -> bool:
-    reply = asking(asks.reserve(project, "setter", ["a.py", "b.py"]))
+def _sets(asking: _Asking, project: str, held: dict[str, Any]) -> bool:
+    wanted = [_path(held["mark"], name) for name in ("a", "b")]
+    reply = asking(asks.reserve(project, "setter", wanted))
     if reply.status != 201:
         return False
     members = reply.members()
     asking(asks.release("setter", members["id"]))
-    return sorted(members.get("patterns", ())) == ["a.py", "b.py"]
+    return sorted(members.get("patterns", ())) == wanted
 
 
 def _renew(asking: _Asking, _: str, held: dict[str, Any]) -> bool:
-    return asking(asks.renew("holder", held["id"])).status == 200
+    return asking(asks.renew(held["agent_id"], held["id"])).status == 200
 
 
-def _idempotency(asking: _Asking, project: str, _: dict[str, Any]) -> bool:
-    ask = asks.reserve(project, "retrier", "retried.py")
+def _idempotency(asking: _Asking, project: str, held: dict[str, Any]) -> bool:
+    ask = asks.reserve(project, "retrier", _path(held["mark"], "retried"))
     ask.key = secrets.token_hex(8)
     first, again = asking(ask), asking(ask)
     if first.status == 201:
@@ -185,7 +224,9 @@ def _feeds(target: Named, project: str) -> set[str]:
         found.add("websocket")
     # Whoever knows cursors refuses one that is of the future.
     ahead = f"/ws/events{query}&since_cursor=999999999"
-    if _opens(target.address, f"/ws/events{query}") and not _opens(target.address, ahead):
+    if not _opens(target.address, f"/ws/events{query}"):
+        return found
+    if not _opens(target.address, ahead):
         found.add("resume")
     if _takes_commands(target.address, project):
         found.add("rpc")
@@ -197,7 +238,10 @@ def _takes_commands(address: Address, project: str) -> bool:
     try:
         link.open()
         link.send(asks.check(project, "probe.py"))
-        while select.select([link], [], [], PROBE_TIMEOUT_S)[0]:
+        end_s = perf_counter() + PROBE_TIMEOUT_S
+        while (left_s := end_s - perf_counter()) > 0:
+            if not select.select([link], [], [], left_s)[0]:
+                break
             reply = link.receive()
             if reply is not None:
                 return reply.status == 200
@@ -210,6 +254,6 @@ def _takes_commands(address: Address, project: str) -> bool:
 
 def _opens(address: Address, path: str) -> bool:
     with suppress(Broken, OSError):
-        WebSocket(address.port, path, host=address.host).close()
+        WebSocket(address.port, path, host=address.host, headers=address.headers).close()
         return True
     return False

@@ -34,7 +34,10 @@ def main(arguments: list[str]) -> None:
     gc.freeze()
     try:
         while (word := _next(source)).job is not None:
-            put(sink, Said(_run(word.job, source, sink, recorder)))
+            report = _run(word.job, source, sink, recorder)
+            if recorder is not None:
+                recorder.flush()
+            put(sink, Said(report))
     finally:
         if recorder is not None:
             recorder.close()
@@ -48,7 +51,7 @@ def _next(source: IO[bytes]) -> Word:
 def _run(job: Job, source: IO[bytes], sink: IO[bytes], recorder: Recorder | None) -> Report:
     recording = None
     if recorder is not None and job.keeps_history:
-        recording = Recording(recorder, f"{job.place.name}/{job.project}")
+        recording = Recording(recorder, f"{job.place.name}/bench-{job.run_id}-{job.workload}")
     cpu_s, before = 0.0, None
 
     def agree() -> float:

@@ -81,6 +81,7 @@ class Workload(ABC):
             reservations.
         has_rate: Whether `Load.rate` makes it an open loop.
         over_sockets: Whether its calls can go over a WebSocket instead.
+        makes_projects: Whether it needs more projects than one.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Workload(ABC):
     is_recorded = False
     has_rate = False
     over_sockets = True
+    makes_projects = False
 
     @abstractmethod
     def variants(self, load: Load) -> list[Variant]:

@@ -4,21 +4,22 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from bench.connection import Connection
 from bench.contention import asks
+from bench.contention.feeds import Asker, Feed, Feeds, answer, with_feeds
 from bench.contention.jobs import Variant
-from bench.contention.links import Ask, Reply, request_of
+from bench.contention.links import BROKEN, Ask, HttpLink
+from bench.contention.loop import REFUSED_PAUSE_S
 from bench.contention.stage import Stage
 from bench.contention.workloads.base import Judged, Load, Part, Workload
-from bench.crowd import Crowd, own_feed
+from bench.crowd import own_feed
 from bench.report import Bound, Figure
 from bench.texts import texts
-from bench.websocket import Closed, WebSocket
+from bench.websocket import Closed
 
 _ALL_READ, _ONE_STALLS = "all read", "one never reads"
 _TEXT_LEN = 200
 _MARK = b'"fan-'
-_MARK_LEN = 12
+_MARK_LEN = 18
 # What a subscriber that never reads is sent beforehand, so that its buffers are full: more than a
 # system keeps for one connection. On a feed that tells only of ids it takes more than that.
 _BALLAST = 96
@@ -52,11 +53,10 @@ class FanOut(Workload):
         ]
 
     def run(self, stage: Stage) -> None:
-        fan = _Fan(stage)
-        try:
-            fan.run()
-        finally:
-            fan.close()
+        job = stage.job
+        with_feeds(
+            job.place.address, job.websocket, stage.loop.lag, lambda feeds: _Fan(stage, feeds).run()
+        )
 
     def judge(self, parts: Sequence[Part]) -> Judged:
         figures = []
@@ -83,40 +83,51 @@ class FanOut(Workload):
 
 
 class _Fan:
-    """Subscribers and the one who sends to them, on one thread and one clock."""
+    """Subscribers and the one who sends to them."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, feeds: Feeds) -> None:
         self._stage = stage
-        self._crowd = Crowd()
+        self._feeds = feeds
         self._agents = [f"listener-{at:04}" for at in stage.own]
-        self._open = set(self._agents)
+        self._open: set[str] = set()
         self._sent_s = 0.0
         self._missing: set[str] = set()
         self._number = 0
         self._expected = b""
-        self._sender = _Sender(self._crowd, stage)
-        for agent in self._agents:
-            self._crowd.listen(
-                self._subscribe(agent),
-                partial(self._hear, agent),
-                closed=partial(self._ended, agent),
-            )
-        self._stalled: WebSocket | None = None
-        if stage.job.variant.numbers["stalled"]:
-            self._stalled = self._subscribe("stalled", receive_buffer_len=4_096)
+        self._sender = Asker(feeds, HttpLink(stage.address))
+        self._stalled: Feed | None = None
 
-    def run(self) -> None:
+    async def run(self) -> None:
+        """Open all feeds, and send until the time is over."""
         stage = self._stage
+        await self._subscribe()
         stalled_s = time.perf_counter()
         if self._stalled is not None:
             for text in texts(int(stage.job.variant.numbers["ballast"]), _BALLAST_LEN, seed=1):
-                self._sender.ask(asks.send(stage.job.project, "herald", ["stalled"], text))
+                await self._ask(asks.send(stage.job.project, "herald", ["stalled"], text))
         bodies = list(texts(64, _TEXT_LEN, seed=stage.job.turn))
         to = [*self._agents, *(["stalled"] if self._stalled is not None else [])]
         stage.begin()
         while not stage.is_over():
-            self._broadcast(to, bodies[self._number % len(bodies)])
+            await self._broadcast(to, bodies[self._number % len(bodies)])
             self._look_at_stalled(stalled_s)
+
+    async def _subscribe(self) -> None:
+        project = self._stage.job.project
+        try:
+            for agent in self._agents:
+                await self._feeds.listen(
+                    own_feed(project, agent),
+                    partial(self._hear, agent),
+                    partial(self._ended, agent),
+                )
+                self._open.add(agent)
+            if self._stage.job.variant.numbers["stalled"]:
+                self._stalled = await self._feeds.stall(
+                    own_feed(project, "stalled"), receive_buffer_len=4_096
+                )
+        except BROKEN as error:
+            self._stage.unexpected[f"a subscriber found nobody: {error}"] += 1
 
     def _look_at_stalled(self, since_s: float) -> None:
         """Note when the server has hung up on the one that never reads; told on this machine."""
@@ -125,33 +136,28 @@ class _Fan:
         if not self._stage.values.get("stalled ended") and self._stalled.has_ended():
             self._stage.add("stalled ended", time.perf_counter() - since_s)
 
-    def close(self) -> None:
-        self._crowd.close()
-        if self._stalled is not None:
-            self._stalled.close()
+    async def _ask(self, ask: Ask) -> bool:
+        """Whether the answer is the wanted one; after no answer, or none to ask, a short pause."""
+        reply = await answer(self._feeds, self._sender, ask)
+        self._stage.count(ask, reply)
+        if reply.status <= 0:
+            await self._feeds.turn(REFUSED_PAUSE_S)
+        return reply.status == ask.wanted
 
-    def _subscribe(self, agent: str, receive_buffer_len: int | None = None) -> WebSocket:
-        address = self._stage.address
-        return WebSocket(
-            address.port,
-            own_feed(self._stage.job.project, agent),
-            host=address.host,
-            receive_buffer_len=receive_buffer_len,
-        )
-
-    def _broadcast(self, to: list[str], body: str) -> None:
+    async def _broadcast(self, to: list[str], body: str) -> None:
         self._number += 1
         self._missing = set(self._open)
         # A server may take a message with an id of before for the same message.
         stalled = self._stalled is not None
-        message_id = f"fan-{self._stage.job.turn:03}-{stalled:d}{self._number:07}"
+        job = self._stage.job
+        message_id = f"fan-{job.run_id}{job.turn:03}-{stalled:d}{self._number:07}"
         self._sent_s = time.perf_counter()
-        ask = asks.send(self._stage.job.project, "herald", to, body, message_id=message_id)
+        ask = asks.send(job.project, "herald", to, body, message_id=message_id)
         self._expected = message_id[-_MARK_LEN:].encode()
-        if not self._sender.ask(ask):
+        if not await self._ask(ask):
             return
         lost_after_s = self._stage.job.variant.numbers["lost_after_s"]
-        if not self._crowd.until(lambda: not self._missing, timeout_s=lost_after_s):
+        if not await self._feeds.until(lambda: not self._missing, timeout_s=lost_after_s):
             self._stage.counts["lost"] += len(self._missing)
             if len(self._stage.violations) < _SHOWN_MAX:
                 self._stage.violations.append(
@@ -172,32 +178,3 @@ class _Fan:
         self._missing.discard(agent)
         self._stage.counts["closed"] += 1
         self._stage.unexpected[f"a subscriber was {error}"] += 1
-
-
-class _Sender:
-    """One connection of a crowd; frames are heard while it waits for an answer."""
-
-    def __init__(self, crowd: Crowd, stage: Stage) -> None:
-        self._crowd = crowd
-        self._stage = stage
-        self._connection = Connection(stage.address.port, stage.address.host)
-        self._answered_s: float | None = None
-        crowd.ask(self._connection, self._note)
-
-    def ask(self, ask: Ask) -> bool:
-        """Ask and wait for the answer; whether it was the wanted one."""
-        connection, self._answered_s = self._connection, None
-        data = request_of(ask, self._stage.address)
-        asked_s = time.perf_counter()
-        connection.sock.setblocking(True)
-        connection.sock.sendall(data)
-        connection.sock.setblocking(False)
-        self._crowd.until(lambda: self._answered_s is not None)
-        status = 0 if self._answered_s is None else connection.status
-        reply = Reply(status, connection.body, connection.head)
-        reply.asked_s, reply.answered_s = asked_s, self._answered_s or time.perf_counter()
-        self._stage.count(ask, reply)
-        return status == ask.wanted
-
-    def _note(self, now_s: float) -> None:
-        self._answered_s = now_s

@@ -74,6 +74,7 @@ class ManyProjects(Workload):
 
     name = "projects"
     title = "many projects, four agents each"
+    makes_projects = True
 
     def variants(self, load: Load) -> list[Variant]:
         projects = load.pick(full=100, quick=100, tiny=3)

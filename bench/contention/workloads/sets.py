@@ -15,6 +15,8 @@ from bench.report import Figure
 _HELD = (100, 1_000, 10_000, 100_000)
 _SET = 50
 _FILLERS = 8
+# They are not released one by one: whoever has a hundred thousand lets them lapse.
+_HELD_MINUTES = 120
 # What every server lets one request, and one agent, have.
 _PER_REQUEST = {True: 250, False: 1}
 _PER_AGENT = {True: 250, False: 10}
@@ -51,14 +53,17 @@ class BigSet(Workload):
     def _fill(self, stage: Stage, wanted: Iterator[int], end: int) -> Script:
         sets = stage.can("sets")
         for first in wanted:
-            paths = [_path(at) for at in range(first, min(end, first + self._step(stage)))]
-            agent = f"holder-{first // _PER_AGENT[sets]}"
+            paths = [
+                f"{stage.job.run_id}/{_path(at)}"
+                for at in range(first, min(end, first + self._step(stage)))
+            ]
+            agent = f"holder-{stage.job.run_id}-{first // _PER_AGENT[sets]}"
             yield asks.reserve(
                 stage.job.project,
                 agent,
                 paths if sets else paths[0],
                 operation="",
-                ttl_minutes=asks.HOURS,
+                ttl_minutes=_HELD_MINUTES,
             )
 
     def run(self, stage: Stage) -> None:
@@ -93,7 +98,7 @@ def _path(ordinal: int) -> str:
 
 
 def _in_one_call(stage: Stage) -> Script:
-    paths = [f"h{at}/m0/mine{at}.py" for at in range(_SET)]
+    paths = [f"{stage.job.run_id}/h{at}/m0/mine{at}.py" for at in range(_SET)]
     while not stage.is_over():
         mine = yield asks.reserve(stage.job.project, "taker", paths, operation="reserve 50")
         assert mine is not None
@@ -109,7 +114,10 @@ def _one_by_one(stage: Stage) -> Script:
         for at in range(_SET):
             agent = f"taker-{at // per_agent}"
             mine = yield asks.reserve(
-                stage.job.project, agent, f"h{at}/m0/mine{at}.py", operation="reserve one"
+                stage.job.project,
+                agent,
+                f"{stage.job.run_id}/h{at}/m0/mine{at}.py",
+                operation="reserve one",
             )
             assert mine is not None
             if mine.status == 201:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from itertools import takewhile
 from time import perf_counter
 
+import attrs
+
 from bench.contention import asks
 from bench.contention.jobs import Variant
 from bench.contention.links import Ask
@@ -140,8 +142,8 @@ class Rings(Workload):
 
     def run(self, stage: Stage) -> None:
         size = len(stage.own)
-        refused: list[str] = []
-        stage.play({f"ring-{at}": _closing(stage, at, size, refused) for at in range(size)})
+        ring = _Ring()
+        stage.play({f"ring-{at}": _closing(stage, at, size, ring) for at in range(size)})
 
     def judge(self, parts: Sequence[Part]) -> Judged:
         found = [part.of("refusal").latency for part in parts]
@@ -152,7 +154,15 @@ class Rings(Workload):
         return Judged(tuple(figures))
 
 
-def _closing(stage: Stage, ordinal: int, size: int, refused: list[str]) -> Script:
+@attrs.define
+class _Ring:
+    """What the agents of a ring were told: who was refused, and whether all had an answer."""
+
+    refused: list[str] = attrs.field(factory=list)
+    is_answered: bool = True
+
+
+def _closing(stage: Stage, ordinal: int, size: int, ring: _Ring) -> Script:
     agent, project = f"ring-{ordinal}", stage.job.project
     for number in range(int(stage.job.variant.numbers["rings"])):
 
@@ -169,16 +179,20 @@ def _closing(stage: Stage, ordinal: int, size: int, refused: list[str]) -> Scrip
         )
         other = yield wanted
         assert other is not None
+        if mine.status != 201 or other.status not in (201, 409):
+            ring.is_answered = False
         if other.status == 409 and other.members().get("error") == "deadlock":
-            refused.append(agent)
+            ring.refused.append(agent)
             stage.done("refusal", begun_s, other.answered_s)
         yield asks.release(agent, mine.members().get("id", ""), operation="")
         if other.status == 201:
             yield asks.release(agent, other.members()["id"], operation="")
         yield Meet("over", size)
         if ordinal == 0:
-            stage.violations += wrong_with_ring(size, refused)
-            refused.clear()
+            # Who was not answered may have been the one that was refused, or may not have waited.
+            if ring.is_answered:
+                stage.violations += wrong_with_ring(size, ring.refused)
+            ring.refused, ring.is_answered = [], True
         yield Meet("judged", size)
 
 
