@@ -42,6 +42,7 @@ def open_writer(path: Path) -> apsw.Connection:
         connection.pragma("cache_size", _WRITER_CACHE)
         connection.pragma("wal_autocheckpoint", _WAL_PAGES)
         connection.pragma("temp_store", "MEMORY")
+        _keep_plans(connection)
         connection.pragma("trusted_schema", False)
         assert connection.pragma("synchronous") == 2, "an answer must survive a power cut"
         if has_wal:
@@ -76,10 +77,20 @@ def open_reader(path: Path) -> apsw.Connection:
         connection.set_busy_timeout(0)
         connection.pragma("query_only", True)
         connection.pragma("cache_size", _READER_CACHE)
+        _keep_plans(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _keep_plans(connection: apsw.Connection) -> None:
+    """Plan each statement once, whatever is bound to it.
+
+    Otherwise SQLite plans a join anew whenever a value is bound that a partial index might turn
+    out to hold, which was nearly half of what reading a page of an inbox took.
+    """
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
 
 
 def stored_project(connection: apsw.Connection, name: str) -> str | None:

@@ -1,6 +1,7 @@
 """What request bodies hold, before it is known what they ask for."""
 
 import re
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -38,12 +39,14 @@ def read_members(body: bytes, *, optional: bool = False, nulls: bool = False) ->
 
 
 def convert(members: dict[str, Any], shape: type[T]) -> T:
-    """The members as `shape`, an attrs class. Names match in any case; unknown ones are ignored.
+    """The members as `shape`, an attrs class or a struct, which is made in a fraction of the time.
+
+    Names match in any case; unknown ones are ignored.
 
     Raises:
         BadRequest: A member has the wrong type or is too long.
     """
-    known = _names(shape)
+    known = _names(shape)  # type: ignore[arg-type]  # Every class can be hashed.
     if not members.keys() <= known:
         members = _fold(members, known)
     try:
@@ -80,7 +83,7 @@ def _with_sender(members: dict[str, Any]) -> dict[str, Any]:
     return renamed
 
 
-def _fold(members: dict[str, Any], known: set[str]) -> dict[str, Any]:
+def _fold(members: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
     folded: dict[str, Any] = {}
     for name, member in members.items():
         plain = name if name in known else name.lower()
@@ -90,8 +93,11 @@ def _fold(members: dict[str, Any], known: set[str]) -> dict[str, Any]:
     return folded
 
 
-def _names(shape: type[Any]) -> set[str]:
-    return {field.name for field in shape.__attrs_attrs__}
+@cache
+def _names(shape: type[Any]) -> frozenset[str]:
+    if issubclass(shape, msgspec.Struct):
+        return frozenset(shape.__struct_fields__)
+    return frozenset(field.name for field in shape.__attrs_attrs__)
 
 
 def line(text: str, name: str) -> str:

@@ -10,6 +10,8 @@ import re
 from functools import singledispatch
 from typing import Any
 
+from msgspec import UNSET
+
 from intermute.domain import events
 from intermute.domain.events import Event, EventData
 from intermute.domain.limits import (
@@ -310,12 +312,13 @@ def _message(
 ) -> dict[str, Any]:
     """The message as who has this version may see it, long lists of recipients cut."""
     shown = message_of_event(event, data, version, project)
-    lists = {name: shown[name] for name in ("to", "cc", "bcc") if name in shown}
-    count = sum(len(agents) for agents in lists.values())
+    cc, bcc = shown.cc or (), shown.bcc or ()
+    count = len(shown.to) + len(cc) + len(bcc)
     if count > FEED_RECIPIENTS_SHOWN_MAX:
-        for name, agents in lists.items():
-            shown[name] = agents[:FEED_RECIPIENTS_SHOWN_MAX]
-        shown["recipients"] = count
+        shown.to = shown.to[:FEED_RECIPIENTS_SHOWN_MAX]
+        shown.cc = cc[:FEED_RECIPIENTS_SHOWN_MAX] or UNSET
+        shown.bcc = bcc[:FEED_RECIPIENTS_SHOWN_MAX] or UNSET
+        shown.recipients = count
     return {"message_id": data.message_id, "data": shown}
 
 

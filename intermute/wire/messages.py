@@ -3,15 +3,13 @@
 from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar
 
-import attrs
-from msgspec import Meta
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from intermute.domain import limits
 from intermute.domain.commands import Broadcast, MarkMessage, MarkMessages, SendMessage
 from intermute.domain.events import Event, MessageContent, MessageMarked, MessageUpdated
 from intermute.domain.messages import BCC, visible_bcc
 from intermute.domain.times import iso, iso_seconds
-from intermute.domain.values import value
 from intermute.domain.views import (
     BroadcastView,
     DeliveryView,
@@ -38,17 +36,16 @@ MessageIds = Annotated[list[MessageId], Meta(max_length=limits.MARKS_PER_REQUEST
 Word = Annotated[str, Meta(max_length=100)]
 
 
-@value
-class SendBody:
+class SendBody(Struct):
     """`sender` is the member `from`, which is no name in Python."""
 
     sender: AgentId = ""
     project: Project = ""
     id: MessageId = ""
     thread_id: ThreadId = ""
-    to: AgentIds = attrs.field(factory=list)
-    cc: AgentIds = attrs.field(factory=list)
-    bcc: AgentIds = attrs.field(factory=list)
+    to: AgentIds = []
+    cc: AgentIds = []
+    bcc: AgentIds = []
     subject: Subject = ""
     topic: Topic = ""
     body: Text = ""
@@ -58,8 +55,7 @@ class SendBody:
     target_window_uuid: Word = ""
 
 
-@value
-class BroadcastBody:
+class BroadcastBody(Struct):
     """`sender` is the member `from`."""
 
     sender: AgentId = ""
@@ -70,18 +66,16 @@ class BroadcastBody:
     include_stale: bool = False
 
 
-@value
-class _MarkBody:
+class _MarkBody(Struct):
     agent: AgentId = ""
     agent_id: AgentId = ""
 
 
-@value
-class MarksBody:
+class MarksBody(Struct):
     agent: AgentId = ""
     agent_id: AgentId = ""
     project: Project = ""
-    message_ids: MessageIds = attrs.field(factory=list)
+    message_ids: MessageIds = []
 
 
 def read_send(members: dict[str, Any]) -> SendBody:
@@ -90,10 +84,7 @@ def read_send(members: dict[str, Any]) -> SendBody:
 
 def send(body: SendBody) -> SendMessage:
     """Blank recipients are left out; there must be one left in `to`."""
-    to, cc, bcc = (
-        tuple(filter(None, (line(agent_id, name) for agent_id in named)))
-        for name, named in (("to", body.to), ("cc", body.cc), ("bcc", body.bcc))
-    )
+    to, cc, bcc = _agents(body.to, "to"), _agents(body.cc, "cc"), _agents(body.bcc, "bcc")
     if not to:
         raise BadRequest("to required: an array with at least one agent's id")
     if len(to) + len(cc) + len(bcc) > limits.RECIPIENTS_MAX:
@@ -113,6 +104,12 @@ def send(body: SendBody) -> SendMessage:
         transport=line(body.transport, "transport"),
         target_window_uuid=line(body.target_window_uuid, "target_window_uuid"),
     )
+
+
+def _agents(named: list[str], name: str) -> tuple[str, ...]:
+    if not named:
+        return ()
+    return tuple(filter(None, [line(agent_id, name) for agent_id in named]))
 
 
 def read_broadcast(members: dict[str, Any]) -> BroadcastBody:
@@ -186,35 +183,71 @@ def broadcasted(view: BroadcastView) -> dict[str, Any]:
     return members
 
 
-def message(view: MessageView, viewer: str | None) -> dict[str, Any]:
+class Message(Struct, rename={"sender": "from"}, gc=False):
+    """A message as somebody may see it, in the order of its members; what is unset is not there.
+
+    A struct and not a mapping, because a page is made of dozens.
+
+    Attributes:
+        kind, read_at, ack_at: What the agent whose inbox it was read from has to do with it.
+        recipients: In a feed, how many there are where not all are named.
+        age_seconds: Of a message that is still to be acknowledged.
+        snippet: What a search found in it.
+    """
+
+    id: str
+    thread_id: str
+    project: str
+    sender: str
+    to: tuple[str, ...]
+    body: str
+    created_at: str
+    cursor: int
+    cc: tuple[str, ...] | UnsetType = UNSET
+    bcc: tuple[str, ...] | UnsetType = UNSET
+    subject: str | UnsetType = UNSET
+    topic: str | UnsetType = UNSET
+    importance: str | UnsetType = UNSET
+    ack_required: bool | UnsetType = UNSET
+    broadcast: bool | UnsetType = UNSET
+    edited_at: str | UnsetType = UNSET
+    kind: str | UnsetType = UNSET
+    read_at: str | UnsetType | None = UNSET
+    ack_at: str | UnsetType = UNSET
+    recipients: int | UnsetType = UNSET
+    age_seconds: int | UnsetType = UNSET
+    snippet: str | UnsetType = UNSET
+
+
+def message(view: MessageView, viewer: str | None) -> Message:
     """A message as `viewer` may see it, with that agent's own marks if it was read for it."""
-    members = _content(view, viewer, view.project, view.created_at_us, view.cursor)
+    shown = _content(view, viewer, view.project, view.created_at_us, view.cursor)
     if view.broadcast:
-        members["broadcast"] = True
+        shown.broadcast = True
     if view.edited_at_us is not None:
-        members["edited_at"] = iso(view.edited_at_us)
+        shown.edited_at = iso(view.edited_at_us)
     own = view.mark
     if own is not None:
-        members["kind"] = own.kind
+        shown.kind = own.kind
         if own.read_at_us is not None:
-            members["read_at"] = iso(own.read_at_us)
+            shown.read_at = iso(own.read_at_us)
         if own.ack_at_us is not None:
-            members["ack_at"] = iso(own.ack_at_us)
-    return members
+            shown.ack_at = iso(own.ack_at_us)
+    return shown
 
 
 def message_of_event(
     event: Event, data: MessageContent, viewer: str | None, project: str
-) -> dict[str, Any]:
+) -> Message:
     """The message that an event of it tells, as `viewer` may see it: like `message`."""
     if isinstance(data, MessageUpdated):
-        members = _content(data, viewer, project, data.created_at_us, data.created_cursor)
-        members["edited_at"] = iso(event.at_us)
-        return members
-    members = _content(data, viewer, project, event.at_us, event.cursor)
+        shown = _content(data, viewer, project, data.created_at_us, data.created_cursor)
+        shown.edited_at = iso(event.at_us)
+        return shown
+    shown = _content(data, viewer, project, event.at_us, event.cursor)
     if getattr(data, "broadcast", False):
-        members["broadcast"] = True
-    return members
+        shown.broadcast = True
+    return shown
 
 
 def mark_of_event(data: MessageMarked, viewer: str | None) -> dict[str, Any]:
@@ -230,33 +263,25 @@ def _content(
     project: str,
     created_at_us: int,
     cursor: int,
-) -> dict[str, Any]:
+) -> Message:
     """What a message and each event of it say in the same words."""
-    members: dict[str, Any] = {
-        "id": message.message_id,
-        "thread_id": message.thread_id,
-        "project": project,
-        "from": message.sender,
-        "to": message.to,
-        "body": message.body,
-        "created_at": iso(created_at_us),
-        "cursor": cursor,
-    }
-    if message.cc:
-        members["cc"] = message.cc
-    if message.bcc:
-        bcc = visible_bcc(message, viewer)
-        if bcc:
-            members["bcc"] = bcc
-    if message.subject:
-        members["subject"] = message.subject
-    if message.topic:
-        members["topic"] = message.topic
-    if message.importance:
-        members["importance"] = message.importance
-    if message.ack_required:
-        members["ack_required"] = True
-    return members
+    # By position, because names cost as much as all the rest.
+    return Message(
+        message.message_id,
+        message.thread_id,
+        project,
+        message.sender,
+        message.to,
+        message.body,
+        iso(created_at_us),
+        cursor,
+        message.cc or UNSET,
+        (message.bcc and visible_bcc(message, viewer)) or UNSET,
+        message.subject or UNSET,
+        message.topic or UNSET,
+        message.importance or UNSET,
+        message.ack_required or UNSET,
+    )
 
 
 def messages(page: MessagePage, viewer: str | None, *, after: int) -> dict[str, Any]:
@@ -306,11 +331,12 @@ def stale_acks(
     }
 
 
-def _stale(view: MessageView, agent_id: str, now_us: int) -> dict[str, Any]:
-    members = message(view, agent_id)
-    members.setdefault("read_at", None)
-    members["age_seconds"] = max(0, now_us - view.created_at_us) // 1_000_000
-    return members
+def _stale(view: MessageView, agent_id: str, now_us: int) -> Message:
+    shown = message(view, agent_id)
+    if shown.read_at is UNSET:
+        shown.read_at = None
+    shown.age_seconds = max(0, now_us - view.created_at_us) // 1_000_000
+    return shown
 
 
 def marked(view: MarkedView) -> dict[str, Any]:

@@ -4,9 +4,9 @@ import re
 from typing import Any
 
 from intermute.domain.limits import SEARCH_LEN_MAX, SEARCH_WORDS_MAX
-from intermute.domain.views import FoundPage, SearchTerm
+from intermute.domain.views import FoundPage, FoundView, SearchTerm
 from intermute.wire.bodies import BadRequest
-from intermute.wire.messages import message
+from intermute.wire.messages import Message, message
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TERM = re.compile(r'"([^"]*)"(\*?)|([^\s"]+)')
@@ -38,9 +38,13 @@ def terms(text: str) -> tuple[SearchTerm, ...]:
 def found(page: FoundPage, viewer: str | None, *, before: int) -> dict[str, Any]:
     """A page, and the cursor with which the next one is asked for."""
     return {
-        "messages": [
-            {**message(each.message, viewer), "snippet": each.snippet} for each in page.found
-        ],
+        "messages": [_found(each, viewer) for each in page.found],
         "cursor": page.found[-1].message.cursor if page.found else before,
         "more": page.more,
     }
+
+
+def _found(view: FoundView, viewer: str | None) -> Message:
+    shown = message(view.message, viewer)
+    shown.snippet = view.snippet
+    return shown

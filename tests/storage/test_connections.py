@@ -30,6 +30,23 @@ def test_a_commit_is_synced(desk):
     connection.close()
 
 
+@pytest.mark.parametrize("opens", [open_writer, open_reader])
+def test_a_statement_is_planned_once(desk, opens):
+    """SQLite asks for leave whenever it plans: not again because another value is bound."""
+    connection = opens(desk.path)
+    asked = []
+    connection.authorizer = lambda *what: asked.append(what) or apsw.SQLITE_OK
+    inbox = """
+        SELECT subject FROM deliveries AS d JOIN messages AS m ON m.cursor = d.cursor
+        WHERE d.agent_id = ? AND d.cursor > ?
+    """
+    connection.execute(inbox, ("alice", 1)).fetchall()
+    planned = len(asked)
+    connection.execute(inbox, ("bob", 2)).fetchall()
+    assert len(asked) == planned > 0
+    connection.close()
+
+
 def test_nothing_waits_inside_sqlite(desk):
     """Who waits, and how long, is the actor's to decide: B8."""
     one, other = open_writer(desk.path), open_writer(desk.path)

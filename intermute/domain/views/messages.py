@@ -1,10 +1,23 @@
 """What is shown of messages."""
 
+from msgspec import Struct
+
 from intermute.domain.values import value
 
 
-@value
-class MessageView:
+class DeliveryView(Struct, gc=False):
+    """A message in one recipient's inbox. `kind` is `to`, `cc` or `bcc`.
+
+    A struct, like the message: a page is made of dozens, and they take a third less time to make.
+    """
+
+    agent_id: str
+    kind: str
+    read_at_us: int | None = None
+    ack_at_us: int | None = None
+
+
+class MessageView(Struct, gc=False):
     """A whole message, blind recipients included: who sees them is decided where it is shown.
 
     Attributes:
@@ -28,17 +41,7 @@ class MessageView:
     broadcast: bool
     created_at_us: int
     edited_at_us: int | None = None
-    mark: "DeliveryView | None" = None
-
-
-@value
-class DeliveryView:
-    """A message in one recipient's inbox. `kind` is `to`, `cc` or `bcc`."""
-
-    agent_id: str
-    kind: str
-    read_at_us: int | None = None
-    ack_at_us: int | None = None
+    mark: DeliveryView | None = None
 
 
 @value
