@@ -7,7 +7,10 @@ Prints a table and, last, the same figures as one line of JSON. What is measured
 - `literal` and `glob`: searches in an index of 100,000 patterns, one in ten with wildcards, spread
   over 200 packages; paths that conflict and paths that do not, timed apart;
 - `crowd`: the same with 10,000 unlike wildcard patterns in one place;
-- `hostile`: the slowest decision among pairs of patterns made to be slow, compiled and not.
+- `hostile`: the slowest decision among pairs of patterns made to be slow, compiled and not;
+- `together`: 256 patterns against 1,000 alike that neither beginning nor end tells apart, all of
+  them in one search: seconds of CPU, with everything compiled for the first time, and of counted
+  work (`intermute.globs.work`), in parts of what one command may cost.
 
 Figures are wall time on one thread, and a median is over many calls. A hostile pair counts with the
 CPU time of the best of three: the worst of 576 pairs is a maximum, which a busy machine would make.
@@ -24,7 +27,8 @@ import tracemalloc
 from collections.abc import Callable
 from functools import partial
 
-from intermute.globs import BadPattern, Pattern, PatternIndex, overlap, parse, witness
+from intermute.domain.limits import PATTERN_WORK_MAX
+from intermute.globs import BadPattern, Pattern, PatternIndex, Work, overlap, parse, witness
 
 PACKAGES = 200
 PATTERNS = 100_000
@@ -200,6 +204,37 @@ def measure_hostile() -> Figures:
     }
 
 
+# None of those asked overlaps one of those filed, so each would have to be compared with each.
+CROWDS = {
+    "?_7_?": "?_{}_?",
+    "[a-z]_7_[a-z]": "[a-z]_{}_[a-z]",
+    "**/m7/*": "**/m{}/*",
+    "*a7?": "*a{}?",
+    "src/*_7.py": "src/*_{}.py",
+    "{a,b}?_7_?": "{{a,b}}?_{}_?",
+    "five {a/b,c}, then 7?": "{{a/b,c}}" * 5 + "{}?",
+    "four {*a,b*/,**/}, then 7?": "{{*a,b*/,**/}}" * 4 + "{}?",
+}
+
+
+def measure_together() -> Figures:
+    figures: Figures = {}
+    for name, shape in CROWDS.items():
+        cpu: list[float] = []
+        for _ in range(3):
+            index = filled([shape.format(number) for number in range(1_000, 2_000)])
+            asked = [parse(shape.format(number)) for number in range(5_000, 5_256)]
+            work = Work(sys.maxsize)
+            start = time.thread_time()
+            found = list(index.meeting(asked, work))
+            cpu.append(time.thread_time() - start)
+            assert not found
+        figures[f"256 against 1,000 like {name}, CPU s"] = round(min(cpu), 3)
+        share = (sys.maxsize - work.left) / PATTERN_WORK_MAX
+        figures[f"256 against 1,000 like {name}, of the work allowed"] = round(share, 2)
+    return figures
+
+
 def time_once(call: Callable[[Pattern, Pattern], object], pair: tuple[Pattern, Pattern]) -> float:
     start = time.thread_time()
     call(*pair)
@@ -215,6 +250,7 @@ def main() -> None:
     del index
     figures |= measure_crowd()
     figures |= measure_hostile()
+    figures |= measure_together()
     if "--json" not in sys.argv[1:]:
         width = max(map(len, figures))
         for name, value in figures.items():

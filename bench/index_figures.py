@@ -42,6 +42,7 @@ def measure(scale: Scale, scratch: Path, *, profile: bool = False) -> Result:
         found |= globs_index.measure_load()
         found |= globs_index.measure_crowd()
         found |= globs_index.measure_hostile()
+        found |= globs_index.measure_together()
     missing = TARGETS.keys() - found.keys()
     assert not missing, f"bench.globs_index no longer measures {missing}"
     figures = tuple(

@@ -7,11 +7,12 @@ from intermute.domain import limits
 from intermute.domain.holdings import Claim, Reservation, Ticket, parse_pattern
 from intermute.domain.limits import CURSOR_MAX
 from intermute.domain.modes import Mode
+from intermute.domain.overlaps import can_show
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.state import State
 from intermute.domain.times import iso
 from intermute.domain.views import CheckedView, ConflictView
-from intermute.globs import BadPattern, Pattern, witness
+from intermute.globs import BadPattern, Pattern, TooMuchWork, Work, witness
 
 _NOTHING = CheckedView((), 0, more=False)
 _IN_WORDS = {
@@ -45,38 +46,50 @@ def parse_all(patterns: Iterable[str], *, case_sensitive: bool) -> tuple[Pattern
 
 
 class Meeting(NamedTuple):
-    """A claim in the way, and by which two patterns."""
+    """A claim in the way, by which two patterns, and the place of the one asked for."""
 
     claim: Claim
     held: Pattern
     requested: Pattern
+    place: int
 
 
 def blockers(
-    state: State, wanted: Sequence[Pattern], mode: Mode, own: str | None, before: int
+    state: State,
+    wanted: Sequence[Pattern],
+    mode: Mode,
+    own: str | None,
+    before: int,
+    work: Work,
 ) -> Iterator[Claim]:
     """Each claim of somebody else that keeps a claim of that age from being granted.
 
     A claim may come more than once.
+
+    Raises:
+        TooMuchWork: From the iterator.
     """
-    for claim, _, _ in _meetings(state, wanted, mode, own, before):
-        yield claim
+    for meeting in _meetings(state, wanted, mode, own, before, work):
+        yield meeting.claim
 
 
 def _meetings(
-    state: State, wanted: Sequence[Pattern], mode: Mode, own: str | None, before: int
+    state: State,
+    wanted: Sequence[Pattern],
+    mode: Mode,
+    own: str | None,
+    before: int,
+    work: Work | None,
 ) -> Iterator[Meeting]:
     """Who is met, with which pattern, by which wanted one: held first, then waiting."""
-    for pattern in wanted:
-        for reservation, held in state.holdings.overlapping(pattern, mode):
-            if reservation.agent_id != own:
-                yield Meeting(reservation, held, pattern)
+    for reservation, held, place in state.holdings.meeting(wanted, mode, work):
+        if reservation.agent_id != own:
+            yield Meeting(reservation, held, wanted[place], place)
     if not len(state.line):
         return
-    for pattern in wanted:
-        for ticket, waiting in state.line.overlapping(pattern, mode):
-            if ticket.agent_id != own and ticket.cursor < before:
-                yield Meeting(ticket, waiting, pattern)
+    for ticket, waiting, place in state.line.meeting(wanted, mode, work):
+        if ticket.agent_id != own and ticket.cursor < before:
+            yield Meeting(ticket, waiting, wanted[place], place)
 
 
 def conflicts(
@@ -85,7 +98,9 @@ def conflicts(
     mode: Mode,
     *,
     own: str | None,
+    work: Work,
     before: int = CURSOR_MAX,
+    partly: bool = False,
 ) -> CheckedView:
     """Whose claims stand in the way, each once: active before waiting, oldest first.
 
@@ -93,12 +108,17 @@ def conflicts(
 
     Args:
         own: Whose claims are left out.
+        work: What it may cost to find them; to show them has a bound of its own.
         before: The age of the claim that is asked for; only older tickets are in its way.
+        partly: Be content with what was found when the work is spent.
+
+    Raises:
+        TooMuchWork: It is spent, and all is wanted.
     """
-    found, more = meet(state, wanted, mode, own=own, before=before)
+    found, more = meet(state, wanted, mode, own=own, before=before, work=work, partly=partly)
     if not found:
-        return _NOTHING
-    listed = tuple(conflict_view(state, each) for each in found[: limits.CONFLICTS_LISTED_MAX])
+        return CheckedView((), 0, more=True) if more else _NOTHING
+    listed = tuple(_shown(state, found))
     waiting = sum(isinstance(meeting.claim, Ticket) for meeting in found)
     return CheckedView(listed, len(found), more or len(found) > len(listed), waiting)
 
@@ -111,26 +131,50 @@ def meet(
     own: str | None,
     before: int = CURSOR_MAX,
     counted_max: int = limits.CONFLICTS_COUNTED_MAX,
+    work: Work | None = None,
+    partly: bool = False,
 ) -> tuple[list[Meeting], bool]:
-    """Each claim in the way once, as `conflicts` has them, and whether there are more of them."""
+    """Each claim in the way once, as `conflicts` has them, and whether there may be more of them.
+
+    Raises:
+        TooMuchWork: The work is spent, and not only part of them is wanted.
+    """
     found: dict[str, Meeting] = {}
     more = False
-    for meeting in _meetings(state, wanted, mode, own, before):
-        if meeting.claim.key in found:
-            continue
-        if len(found) == counted_max:
-            more = True
-            break
-        found[meeting.claim.key] = meeting
+    try:
+        for meeting in _meetings(state, wanted, mode, own, before, work):
+            known = found.get(meeting.claim.key)
+            if known is not None:
+                # The one asked for first is shown.
+                if meeting.place < known.place:
+                    found[meeting.claim.key] = meeting
+                continue
+            if len(found) == counted_max:
+                more = True
+                break
+            found[meeting.claim.key] = meeting
+    except TooMuchWork:
+        if not partly:
+            raise
+        more = True
     in_order = sorted(
         found.values(), key=lambda each: (isinstance(each.claim, Ticket), each.claim.cursor)
     )
     return in_order, more
 
 
+def _shown(state: State, found: Sequence[Meeting]) -> Iterator[ConflictView]:
+    """The first of them, as many as may be shown; always one."""
+    work = Work(limits.PATTERN_SHOW_WORK_MAX)
+    for ordinal, meeting in enumerate(found[: limits.CONFLICTS_LISTED_MAX]):
+        if not can_show(work, meeting.held, meeting.requested) and ordinal:
+            return
+        yield conflict_view(state, meeting)
+
+
 def conflict_view(state: State, meeting: Meeting) -> ConflictView:
     """The conflict as it is shown, with a path that both sides match."""
-    claim, held, requested = meeting
+    claim, held, requested, _ = meeting
     holder = state.agents.get(claim.agent_id)
     if holder is None:
         standing = "unregistered"

@@ -90,6 +90,8 @@ class Continuity:
             if seen_us is not None:
                 agent.last_seen_mono_us = seen_us
             agent.focus_mono_us = self.focus_mono_us.get(agent.agent_id)
+        # Somebody may have been left to be looked at later.
+        state.unlooked = dict.fromkeys(state.line.by_id)
 
     def _deadline_us(self, claim: Claim) -> int | None:
         shown_us, deadline_us = self.deadlines.get(claim.key, (None, None))

@@ -16,6 +16,7 @@ from intermute.domain.limits import CURSOR_MAX
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.reservations import Want
 from intermute.domain.state import State
+from intermute.globs import TooMuchWork, Work
 
 if TYPE_CHECKING:
     from intermute.domain.modes import Mode
@@ -24,19 +25,22 @@ if TYPE_CHECKING:
 Between = Callable[[str, str], dict[str, Claim]]
 
 
-def refuse_deadlock(state: State, want: Want) -> Refusal | None:
-    """The refusal of a wait that would close a circle, None when it closes none."""
+def refuse_deadlock(state: State, want: Want, work: Work) -> Refusal | None:
+    """The refusal of a wait that would close a circle, None when it closes none.
+
+    When the work is spent before it can be told, that is the refusal.
+    """
     asker = want.agent_id
     if asker not in state.holdings.by_agent and asker not in state.line.by_agent:
         # Nobody waits for somebody who has nothing.
         return None
-    search = _Search(state, asker, want=want)
+    search = _Search(state, asker, work, want=want)
     circle = search.find({asker})
     return search.refuse("to wait", circle)
 
 
 def refuse_circle_by_handing_over(
-    state: State, reservation: Reservation, ticket: Ticket
+    state: State, reservation: Reservation, ticket: Ticket, work: Work
 ) -> Refusal | None:
     """The refusal of a hand-over after which somebody who is passed closes a circle.
 
@@ -45,11 +49,10 @@ def refuse_circle_by_handing_over(
     """
     passed = {
         older.agent_id
-        for pattern in ticket.parsed
-        for older, _ in state.line.overlapping(pattern, ticket.mode)
+        for older, _, _ in state.line.meeting(ticket.parsed, ticket.mode, work)
         if older.agent_id != ticket.agent_id and older.cursor < ticket.cursor
     }
-    search = _Search(state, ticket.agent_id, gone=(reservation.key, ticket.key))
+    search = _Search(state, ticket.agent_id, work, gone=(reservation.key, ticket.key))
     circle = search.find(passed)
     return search.refuse("to hand this over", circle)
 
@@ -62,13 +65,21 @@ class _Search:
     """A search of the wait-for graph from one agent on.
 
     Args:
+        work: What it may cost to compare patterns.
         want: What it begins with instead of the agent's tickets.
         gone: Keys of claims that are left out.
     """
 
     def __init__(
-        self, state: State, asker: str, *, want: Want | None = None, gone: tuple[str, ...] = ()
+        self,
+        state: State,
+        asker: str,
+        work: Work,
+        *,
+        want: Want | None = None,
+        gone: tuple[str, ...] = (),
     ) -> None:
+        self._work = work
         self._state = state
         self._asker = asker
         self._want = want
@@ -98,7 +109,7 @@ class _Search:
                         return _path(came_from, self._asker, last)
                     following.append(waited_for)
                 frontier = following
-        except _TooMuch:
+        except (_TooMuch, TooMuchWork):
             return []
         return None
 
@@ -146,10 +157,11 @@ class _Search:
     def _wanted(self) -> Iterator[Claim]:
         want = self._want
         assert want is not None
-        return blockers(self._state, want.parsed, want.mode, self._asker, CURSOR_MAX)
+        return blockers(self._state, want.parsed, want.mode, self._asker, CURSOR_MAX, self._work)
 
     def _waited_for(self, ticket: Ticket) -> Iterator[Claim]:
-        return blockers(self._state, ticket.parsed, ticket.mode, ticket.agent_id, ticket.cursor)
+        wanted, mode, agent_id = ticket.parsed, ticket.mode, ticket.agent_id
+        return blockers(self._state, wanted, mode, agent_id, ticket.cursor, self._work)
 
     def _between(self, agent_id: str, waited_for: str) -> dict[str, Claim]:
         """The claims of one agent that another waits for, each once."""
@@ -176,7 +188,10 @@ def _path(came_from: dict[str, str], asker: str, last: str) -> list[str]:
 
 def _refusal(state: State, doing: str, circle: list[str], between: Between) -> Refusal:
     names = " -> ".join(_name(state, agent_id) for agent_id in (*circle, circle[0]))
-    cheapest = _cheapest(circle, between)
+    try:
+        cheapest = _cheapest(circle, between)
+    except TooMuchWork:
+        cheapest = None
     way_out = (
         "somebody in the circle has to release something or stop waiting"
         if cheapest is None

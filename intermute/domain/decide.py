@@ -21,9 +21,10 @@ from intermute.domain.decision import Accepted, Decision, Decisions
 from intermute.domain.entities import decisions as entities
 from intermute.domain.events import Mark, PaneTokenSet, TokenSet
 from intermute.domain.identity import caller_marks, refuse_caller
-from intermute.domain.refusals import Refusal
+from intermute.domain.refusals import Code, Refusal
 from intermute.domain.stamp import Stamp
 from intermute.domain.state import State
+from intermute.globs import TooMuchWork
 
 
 def advance(state: State, stamp: Stamp) -> None:
@@ -41,7 +42,10 @@ def decide(state: State, command: Command, stamp: Stamp, caller: Caller) -> Deci
     if refusal is not None:
         return refusal
     acting = command.acting
-    decision = _DECISIONS[type(command)](state, command, stamp, caller)
+    try:
+        decision = _DECISIONS[type(command)](state, command, stamp, caller)
+    except TooMuchWork:
+        return _TOO_MUCH_WORK
     overridden = _may_override(command, caller)
     if isinstance(decision, Accepted) and acting is not None and not overridden:
         noted = caller_marks(state, caller, acting)
@@ -50,6 +54,14 @@ def decide(state: State, command: Command, stamp: Stamp, caller: Caller) -> Deci
             actor = decision.actor or acting
             return Accepted(decision.answer, decision.events, marks, actor)
     return decision
+
+
+_TOO_MUCH_WORK = Refusal(
+    Code.LIMIT_REACHED,
+    "these patterns with wildcards could match the same paths as too many others that are held or "
+    "waited for, and to compare them all would take too long: send fewer of them, let them begin "
+    "with different directories, or name plain paths",
+)
 
 
 def refuse(state: State, command: Command, caller: Caller) -> Refusal | None:

@@ -16,7 +16,7 @@ from intermute.domain.stamp import Stamp
 from intermute.domain.state import State
 from intermute.domain.times import iso
 from intermute.domain.views import FenceView, ReservationView, SupersededView
-from intermute.globs import Pattern, PatternIndex, witness
+from intermute.globs import Pattern, PatternIndex, TooMuchWork, Work, witness
 
 # Characters of a wildcard pattern that cost as much to compare as a plain path does.
 _WILD_LEN_OF_PLAIN = 8
@@ -120,6 +120,7 @@ def _superseded_by(state: State, granted: ReservationView) -> tuple[SupersededVi
     # The same patterns come again and again, and cost only once.
     free: set[tuple[str, ...]] = set()
     left = limits.FENCE_PATTERNS_MAX
+    work = Work(limits.PATTERN_WORK_MAX)
     token, most = granted.cursor, limits.FENCE_GRANTS_MAX
     modes = CONFLICTING[granted.mode]
     for later in state.rows.grants_since(token, but_to=granted.agent_id, modes=modes, most=most):
@@ -128,7 +129,10 @@ def _superseded_by(state: State, granted: ReservationView) -> tuple[SupersededVi
         theirs = parse_all(later.patterns, case_sensitive=state.case_sensitive)
         assert not isinstance(theirs, Refusal), "what was granted can be read"
         for pattern in theirs:
-            met = next(index.overlapping(pattern), None)
+            try:
+                met = next(index.overlapping(pattern, work), None)
+            except TooMuchWork:
+                return None, False
             if met is not None:
                 return _superseded(state, later, pattern, own[met]), True
             left -= 1 if pattern.is_literal else 1 + len(pattern.text) // _WILD_LEN_OF_PLAIN

@@ -1,7 +1,7 @@
 """Claims to paths: what is held, what waits, what has lapsed, and how each is found."""
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Generic, TypeVar
 
@@ -9,7 +9,7 @@ import attrs
 
 from intermute.domain import limits
 from intermute.domain.modes import CONFLICTING, Mode
-from intermute.globs import Pattern, PatternIndex, parse
+from intermute.globs import Pattern, PatternIndex, Work, parse
 
 Terms = tuple[str, Mode, tuple[str, ...]]
 
@@ -168,15 +168,22 @@ class Holdings(Generic[T]):
         for ordinal in range(len(claim.parsed)):
             index.remove((claim.key, ordinal))
 
-    def overlapping(self, pattern: Pattern, mode: Mode) -> Iterator[tuple[T, Pattern]]:
-        """Each pattern here that a claim to `pattern` would conflict with, whosever it is."""
+    def meeting(
+        self, patterns: Sequence[Pattern], mode: Mode, work: Work | None = None
+    ) -> Iterator[tuple[T, Pattern, int]]:
+        """Each pattern here that a claim to these would conflict with, whosever it is, with the
+        place of one that it meets; see `PatternIndex.meeting`.
+
+        Raises:
+            TooMuchWork: From the iterator, when there was not enough left of the work.
+        """
         for other in CONFLICTING[mode]:
             index = self._indexes.get(other)
             if index is None or not len(index):
                 continue
-            for key, ordinal in index.overlapping(pattern):
+            for place, (key, ordinal) in index.meeting(patterns, work):
                 claim = self.by_id[key]
-                yield claim, claim.parsed[ordinal]
+                yield claim, claim.parsed[ordinal], place
 
     def of(self, agent_id: str) -> list[T]:
         """What the agent has, oldest first. What came back stands behind in the dictionaries."""

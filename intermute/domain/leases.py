@@ -15,12 +15,15 @@ from intermute.domain.holdings import Reservation, Ticket
 from intermute.domain.stamp import Stamp
 from intermute.domain.state import State
 from intermute.domain.views import ExpiredView
+from intermute.globs import TooMuchWork, Work
 
 GRACE_US = limits.HEARTBEAT_GRACE_MS * 1000
 
 
 def next_due_us(state: State) -> int | None:
     """A lower bound of when time next makes something happen, None when it never does."""
+    if state.unlooked:
+        return state.mono_us
     held_us = state.holdings.next_deadline_us()
     waiting_us = state.line.next_deadline_us()
     if held_us is None or waiting_us is None:
@@ -179,12 +182,16 @@ def forget_taken(state: State, granted: Reservation) -> None:
     if not len(state.lapsed):
         return
     forget_same(state, granted)
-    taken = {
-        lapsed.key: None
-        for pattern in granted.parsed
-        for lapsed, _ in state.lapsed.overlapping(pattern, granted.mode)
-        if lapsed.agent_id != granted.agent_id
-    }
+    work = Work(limits.PATTERN_LAPSED_WORK_MAX)
+    try:
+        taken = {
+            lapsed.key: None
+            for lapsed, _, _ in state.lapsed.meeting(granted.parsed, granted.mode, work)
+            if lapsed.agent_id != granted.agent_id
+        }
+    except TooMuchWork:
+        # Which of them it conflicts with cannot be told in time, so none may come back.
+        taken = dict.fromkeys(state.lapsed.by_id)
     for reservation_id in taken:
         _forget(state, reservation_id)
 

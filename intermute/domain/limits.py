@@ -93,6 +93,15 @@ DEADLOCK_CLAIMS_MAX: Final = 50_000
 FENCE_GRANTS_MAX: Final = 10_000
 FENCE_PATTERNS_MAX: Final = 2_500
 
+# What one command may cost by comparing patterns, counted as `intermute.globs.work` says, in
+# nanoseconds of a plain machine and on the high side: to find what is in its way, or whether a wait
+# closes a circle; to look whose turn it is, once for those concerned and once for what is in their
+# way; to find the lapsed leases that a grant takes the paths of; to show what was found.
+PATTERN_WORK_MAX: Final = 400_000_000
+PATTERN_TURN_WORK_MAX: Final = 200_000_000
+PATTERN_LAPSED_WORK_MAX: Final = 100_000_000
+PATTERN_SHOW_WORK_MAX: Final = 100_000_000
+
 # Plans. What their patterns may cost to compare with one another is counted in nanoseconds of a
 # plain machine, and on the high side: plans that people mean stay far below.
 STEPS_MAX: Final = 1_000
@@ -225,6 +234,8 @@ assert CONFLICTS_LISTED_MAX <= CONFLICTS_COUNTED_MAX
 assert PLAN_CONFLICTS_PER_STEP_MAX <= CONFLICTS_LISTED_MAX
 assert max(STEPS_MAX, PATTERNS_PER_REQUEST_MAX) <= PLAN_PATTERNS_MAX
 assert WILD_LEN_MAX <= PLAN_WILD_LEN_MAX
+# Whoever was let into the line can be looked at when its turn may have come.
+assert PATTERN_TURN_WORK_MAX <= PATTERN_WORK_MAX
 assert WARNING_MS < TTL_DEFAULT_MS
 assert FEED_PAGE_MAX <= FEED_QUEUE_LEN_MAX < FEED_LAG_MAX
 assert BATCH_COMMANDS_MAX <= REQUESTS_IN_FLIGHT_MAX

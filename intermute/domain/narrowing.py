@@ -2,22 +2,27 @@
 
 from collections.abc import Sequence
 
+from intermute.domain import limits
 from intermute.domain.commands import Caller, NarrowReservation
 from intermute.domain.conflicts import parse_all
 from intermute.domain.decision import Accepted, Decision, Decisions
 from intermute.domain.events import ReservationNarrowed
 from intermute.domain.holdings import Reservation, terms_of
+from intermute.domain.overlaps import may_cover
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.reservations import find_held, refuse_amount, view
 from intermute.domain.stamp import Stamp
 from intermute.domain.state import State
-from intermute.globs import Pattern, covers
+from intermute.globs import Pattern, Work, covers
 
 
 def narrow(state: State, command: NarrowReservation, stamp: Stamp, caller: Caller) -> Decision:
     """Keep the patterns that are named, each of which lies within one that is held.
 
     The lease, the mode and the fencing token stay as they are.
+
+    Raises:
+        TooMuchWork: To find out whether they do would take too long.
     """
     reservation = find_held(state, command.reservation_id, command.agent_id, command.fencing_token)
     if isinstance(reservation, Refusal):
@@ -52,8 +57,12 @@ def _refuse_kept(state: State, reservation: Reservation, kept: Sequence[Pattern]
         return Refusal(
             Code.INVALID_REQUEST, "name the patterns that are kept, or release the reservation"
         )
+    work = Work(limits.PATTERN_WORK_MAX)
+    same = {held.normalised for held in reservation.parsed}
     for ordinal, pattern in enumerate(kept):
-        if not any(covers(held, pattern) for held in reservation.parsed):
+        if pattern.normalised not in same and not any(
+            may_cover(held, pattern, work) and covers(held, pattern) for held in reservation.parsed
+        ):
             return Refusal(
                 Code.NOT_COVERED,
                 f"{pattern.text!r} is not known to lie within one of the patterns held: name one "

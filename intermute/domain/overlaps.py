@@ -11,9 +11,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
-import attrs
-
-from intermute.globs import Pattern, PatternIndex, overlap
+from intermute.globs import Pattern, PatternIndex, Work, overlap
+from intermute.globs.work import COMPILE_CHAR
 
 _WILD = re.compile(r"[*?\[{\\]")
 _LAST_NAME = re.compile(r"(?:\A|/)([^*?/]*)[*?](?:[^/]*[*?])?([^*?/]*)\Z")
@@ -28,29 +27,30 @@ _DECIDE_CHARS = 3
 _SHOW_TIMES = 6
 
 
-class TooMuchWork(Exception):
-    """The patterns would take longer to compare than anybody may ask for."""
+def can_show(work: Work, a: Pattern, b: Pattern) -> bool:
+    """Whether there is enough left to find a witness of these two; if so, it is spent."""
+    cost = _LOOK_UP if a.is_literal and b.is_literal else _SHOW_TIMES * _cost(a, b)
+    if cost > work.left:
+        return False
+    work.spend(cost)
+    return True
 
 
-@attrs.define
-class Work:
-    """A price that must not be exceeded, in nanoseconds or thereabouts."""
+def may_cover(whole: Pattern, part: Pattern, work: Work) -> bool:
+    """Whether the beginnings of two patterns allow that one covers the other. What it costs to find
+    out whether it does is spent, unless they do not.
 
-    left: int
-
-    def spend(self, cost: int) -> None:
-        """Raises TooMuchWork when there is not as much left."""
-        self.left -= cost
-        if self.left < 0:
-            raise TooMuchWork
-
-    def can_show(self, a: Pattern, b: Pattern) -> bool:
-        """Whether there is enough left to find a witness of these two; if so, it is spent."""
-        cost = _LOOK_UP if a.is_literal and b.is_literal else _SHOW_TIMES * _cost(a, b)
-        if cost > self.left:
-            return False
-        self.left -= cost
+    Raises:
+        TooMuchWork: There is not as much left.
+    """
+    work.spend(_LOOK_UP)
+    if not (part.normalised + "/").startswith(head_of(whole.normalised)):
+        return False
+    if whole.is_literal:
         return True
+    work.spend_once(whole.normalised, len(whole.normalised) * COMPILE_CHAR)
+    work.spend(len(part.normalised) * whole.automaton.step_work)
+    return True
 
 
 def overlapping_pairs(patterns: Sequence[Pattern], work: Work) -> Iterator[tuple[int, int]]:

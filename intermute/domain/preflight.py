@@ -15,12 +15,12 @@ from intermute.domain.conflicts import Meeting, conflict_view, meet, parse_all
 from intermute.domain.decision import Accepted, Decision, Decisions
 from intermute.domain.holdings import Reservation, wild_len
 from intermute.domain.modes import CONFLICTING, Mode
-from intermute.domain.overlaps import TooMuchWork, Work, charge_searches, overlapping_pairs
+from intermute.domain.overlaps import can_show, charge_searches, overlapping_pairs
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.stamp import Stamp
 from intermute.domain.state import State
 from intermute.domain.views import HeldConflictView, PlanView, StepConflictView
-from intermute.globs import Pattern, witness
+from intermute.globs import Pattern, TooMuchWork, Work, witness
 
 Steps = Sequence[PlannedStep]
 Parsed = Sequence[tuple[Pattern, ...]]
@@ -225,7 +225,7 @@ def _list_pairs(
     listed: list[StepConflictView] = []
     for one, other in islice(_pairs(among.conflicting), limits.CONFLICTS_LISTED_MAX):
         ours, theirs = among.first_overlap(parsed[one], parsed[other])
-        if not work.can_show(ours, theirs):
+        if not can_show(work, ours, theirs):
             break
         path = witness(ours, theirs)
         assert path is not None, "what overlaps has a witness"
@@ -267,7 +267,7 @@ def _list_held(
     listed = []
     for rank, place in ranked[: limits.CONFLICTS_LISTED_MAX]:
         meeting = found[place][rank]
-        if not work.can_show(meeting.held, meeting.requested):
+        if not can_show(work, meeting.held, meeting.requested):
             break
         view = HeldConflictView(steps[place].step_id, conflict_view(state, meeting))
         listed.append((place, rank, view))

@@ -32,7 +32,7 @@ from intermute.domain.state import State
 from intermute.domain.times import iso
 from intermute.domain.values import value
 from intermute.domain.views import CheckedView, ReservationView
-from intermute.globs import Pattern
+from intermute.globs import Pattern, TooMuchWork, Work
 
 
 def view(
@@ -86,12 +86,24 @@ def reserve(state: State, command: ReservePaths, stamp: Stamp, caller: Caller) -
 
     Asking again for what one holds already is a renewal: nothing is held twice.
     """
-    decision = decide_reserve(state, command, stamp)
-    return conflict_refusal(decision.checked) if isinstance(decision, Want) else decision
+    decision = decide_reserve(state, command, stamp, Work(limits.PATTERN_WORK_MAX))
+    if not isinstance(decision, Want):
+        return decision
+    if not decision.checked.conflicts:
+        raise TooMuchWork
+    return conflict_refusal(decision.checked)
 
 
-def decide_reserve(state: State, command: ReservePaths, stamp: Stamp) -> Decision | Want:
-    """A reservation, or why there is none, or what is in its way."""
+def decide_reserve(
+    state: State, command: ReservePaths, stamp: Stamp, work: Work
+) -> Decision | Want:
+    """A reservation, or why there is none, or what is in its way.
+
+    Who waits for just this keeps waiting, and is told of what is in its way as far as it is found.
+
+    Raises:
+        TooMuchWork: To look for what is in its way would take too long.
+    """
     parsed = parse_all(command.patterns, case_sensitive=state.case_sensitive)
     if isinstance(parsed, Refusal):
         return parsed
@@ -99,13 +111,14 @@ def decide_reserve(state: State, command: ReservePaths, stamp: Stamp) -> Decisio
     held = state.holdings.by_terms.get(terms)
     if held is not None:
         return _hold_on(state, state.holdings.by_id[held], command.ttl_ms)
-    if terms not in state.line.by_terms:
+    waits = terms in state.line.by_terms
+    if not waits:
         # What it waits for is counted already.
         refusal = refuse_amount(state, command.agent_id, parsed)
         if refusal is not None:
             return refusal
-    checked = conflicts(state, parsed, command.mode, own=command.agent_id)
-    if checked.conflicts:
+    checked = conflicts(state, parsed, command.mode, own=command.agent_id, work=work, partly=waits)
+    if checked.conflicts or checked.more:
         return Want(command.agent_id, command.mode, parsed, terms, checked)
     event = ReservationCreated(
         reservation_id=make_id("rsv", state.tag, stamp.unique()),
@@ -117,7 +130,7 @@ def decide_reserve(state: State, command: ReservePaths, stamp: Stamp) -> Decisio
         expires_at_us=state.at_us + command.ttl_ms * 1000,
         renew_on_heartbeat=command.renew_on_heartbeat,
     )
-    assert terms not in state.line.by_terms, "whoever waits for something cannot have it"
+    assert not waits, "whoever waits for something cannot have it"
     answer = ReservationView(
         reservation_id=event.reservation_id,
         agent_id=event.agent_id,
@@ -181,7 +194,8 @@ def check(state: State, command: CheckPaths, stamp: Stamp, caller: Caller) -> De
     refusal = _refuse_wild(0, parsed) or refuse_stale(state, command.fencing_token)
     if refusal is not None:
         return refusal
-    return Accepted(conflicts(state, parsed, command.mode, own=command.agent_id))
+    work = Work(limits.PATTERN_WORK_MAX)
+    return Accepted(conflicts(state, parsed, command.mode, own=command.agent_id, work=work))
 
 
 def not_found(reservation_id: str) -> Refusal:
@@ -260,9 +274,16 @@ def _refuse_lapsed(state: State, reservation: Reservation) -> Refusal | None:
         refusal = refuse_amount(state, reservation.agent_id, reservation.parsed)
         if refusal is not None:
             return refusal
-        # Nobody took it since, but whoever waits for it is not overtaken.
-        own = reservation.agent_id
-        checked = conflicts(state, reservation.parsed, reservation.mode, own=own)
+        # Nobody took it since, else it would be forgotten; but whoever waits for it is not
+        # overtaken, as far as can be found out: nobody loses a lease because others are many.
+        checked = conflicts(
+            state,
+            reservation.parsed,
+            reservation.mode,
+            own=reservation.agent_id,
+            work=Work(limits.PATTERN_WORK_MAX),
+            partly=True,
+        )
         return conflict_refusal(checked) if checked.conflicts else None
     return Refusal(
         Code.RESERVATION_LAPSED,

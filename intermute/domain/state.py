@@ -68,6 +68,7 @@ class State:
         sessions: Canonical session UUID to agent id.
         line: Those who wait, see `waiting`; their age is their place.
         freed: What has left the holdings or the line since somebody last looked who may go on.
+        unlooked: Tickets, by key, that have to be looked at yet, see `waiting.admissions`.
         lapsed: Expired leases that their holder may still renew, see `reservations.lapse`.
         broadcasts: How often each agent may broadcast.
         live_default, live_transport: Whether messages may be typed into windows: the server's
@@ -98,6 +99,7 @@ class State:
     lapsed: Holdings[Reservation] = attrs.field(factory=Holdings)
     line: Holdings[Ticket] = attrs.field(factory=Holdings)
     freed: list[Claim] = attrs.field(factory=list)
+    unlooked: dict[str, None] = attrs.field(factory=dict)
     broadcasts: RateWindows = attrs.field(factory=_broadcast_windows)
     windows: Windows = attrs.field(factory=Windows)
     pokes: dict[tuple[str, str], tuple[str, str]] = attrs.field(factory=dict)

@@ -7,7 +7,9 @@ of agents waiting for one another is refused, see `deadlock`.
 """
 
 import heapq
+from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -39,12 +41,12 @@ from intermute.domain.reservations import decide_reserve, find_held, view
 from intermute.domain.stamp import Stamp, make_id
 from intermute.domain.state import State
 from intermute.domain.views import CheckedView, QueuedView, TicketView
-from intermute.globs import Pattern
+from intermute.globs import Pattern, TooMuchWork, Work
 
 
 def queue(state: State, command: QueuePaths, stamp: Stamp, caller: Caller) -> Decision:
     """Granted at once, or a place in the line; asking again for the same keeps the old place."""
-    want = decide_reserve(state, command, stamp)
+    want = decide_reserve(state, command, stamp, Work(limits.PATTERN_TURN_WORK_MAX))
     if isinstance(want, Refusal):
         return want
     if isinstance(want, Accepted):
@@ -52,7 +54,8 @@ def queue(state: State, command: QueuePaths, stamp: Stamp, caller: Caller) -> De
     known = state.line.by_terms.get(want.terms)
     if known is not None:
         return _ask_again(state, state.line.by_id[known], command)
-    refusal = _refuse_wait(state, command, caller) or refuse_deadlock(state, want)
+    work = Work(limits.PATTERN_TURN_WORK_MAX)
+    refusal = _refuse_wait(state, command, caller) or refuse_deadlock(state, want, work)
     if refusal is not None:
         return refusal
     event = ReservationQueued(
@@ -157,7 +160,13 @@ def ticket_view(
         found = CheckedView((), 0, more=False)
     if found is None:
         found = conflicts(
-            state, ticket.parsed, ticket.mode, own=ticket.agent_id, before=ticket.cursor
+            state,
+            ticket.parsed,
+            ticket.mode,
+            own=ticket.agent_id,
+            work=Work(limits.PATTERN_TURN_WORK_MAX),
+            before=ticket.cursor,
+            partly=True,
         )
     return TicketView(
         ticket_id=ticket.key,
@@ -189,37 +198,95 @@ def admissions(state: State) -> Iterator[Accepted]:
     Each has to be applied before the next is asked for. Afterwards `state.freed` is done with.
 
     The line is gone through once, by age: a grant frees nobody, and whoever is skipped was only in
-    the way of those who came later.
+    the way of those who came later. Who cannot be looked at because the work for one time is
+    spent is left in `state.unlooked` for the next time, which is then due at once; whoever waits
+    is in the way of those who come later until then.
     """
-    pending: list[tuple[int, str]] = []
-    known: set[str] = set()
+    pending = _Pending(state)
     blocked: set[tuple[Mode, tuple[str, ...]]] = set()
-    looked_at = 0
+    work = Work(limits.PATTERN_TURN_WORK_MAX)
     while True:
-        for freed in state.freed[looked_at:]:
-            for pattern in freed.parsed:
-                for ticket, _ in state.line.overlapping(pattern, freed.mode):
-                    if ticket.key not in known:
-                        known.add(ticket.key)
-                        heapq.heappush(pending, (ticket.cursor, ticket.key))
-        looked_at = len(state.freed)
-        if not pending:
+        pending.learn()
+        ticket = pending.pop()
+        if ticket is None:
             return
-        ticket = state.line.by_id[heapq.heappop(pending)[1]]
         want = ticket.terms[1:]
         # Whoever wants just the same and came later waits at least as long, if the two conflict.
         if want in blocked:
             continue
-        if any(blockers(state, ticket.parsed, ticket.mode, ticket.agent_id, ticket.cursor)):
-            if ticket.mode in CONFLICTING[ticket.mode]:
-                blocked.add(want)
-        elif not _is_there(state, ticket):
+        untouched = work.left == limits.PATTERN_TURN_WORK_MAX
+        try:
+            free = _is_free(state, ticket, work)
+        except TooMuchWork:
+            if not untouched:
+                pending.leave(ticket)
+                return
+            # With all the work of one time it cannot be told whether its turn has come.
+            yield Accepted(None, events=(skipped(ticket, "too_much_work"),))
+            continue
+        if free and not _is_there(state, ticket):
             yield Accepted(None, events=(skipped(ticket, "gone"),))
-        else:
+            continue
+        if free:
             granted = grant(state, ticket, fencing_token=state.cursor + 1)
             yield Accepted(None, events=granted, actor=ticket.agent_id)
-            if ticket.mode in CONFLICTING[ticket.mode]:
-                blocked.add(want)
+        if ticket.mode in CONFLICTING[ticket.mode]:
+            blocked.add(want)
+
+
+class _Pending:
+    """Tickets whose turn may have come, oldest first, each once."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._heap: list[tuple[int, str]] = []
+        self._known: set[str] = set()
+        self._learnt = 0
+        self._work = Work(limits.PATTERN_TURN_WORK_MAX)
+        for key in state.unlooked:
+            # Some have left the line since.
+            if key in state.line.by_id:
+                self._put(state.line.by_id[key])
+        state.unlooked = {}
+
+    def learn(self) -> None:
+        """Those who waited for what was freed meanwhile; when it takes too long to tell, all."""
+        state = self._state
+        try:
+            for freed in state.freed[self._learnt :]:
+                for ticket, _, _ in state.line.meeting(freed.parsed, freed.mode, self._work):
+                    self._put(ticket)
+        except TooMuchWork:
+            for ticket in state.line.by_id.values():
+                self._put(ticket)
+        self._learnt = len(state.freed)
+
+    def pop(self) -> Ticket | None:
+        return self._state.line.by_id[heapq.heappop(self._heap)[1]] if self._heap else None
+
+    def leave(self, ticket: Ticket) -> None:
+        """Leave it, and all that are younger, for the next time."""
+        self._state.unlooked = dict.fromkeys((ticket.key, *(key for _, key in self._heap)))
+
+    def _put(self, ticket: Ticket) -> None:
+        if ticket.key not in self._known:
+            self._known.add(ticket.key)
+            heapq.heappush(self._heap, (ticket.cursor, ticket.key))
+
+
+def _is_free(state: State, ticket: Ticket, work: Work) -> bool:
+    """Whether the ticket waits for nothing.
+
+    Raises:
+        TooMuchWork: The work is spent before it can be told.
+    """
+    wanted, mode = ticket.parsed, ticket.mode
+    if any(blockers(state, wanted, mode, ticket.agent_id, ticket.cursor, work)):
+        return False
+    # A grant is compared with lapsed leases when it is applied, and that is counted here.
+    with suppress(TooMuchWork):
+        deque(state.lapsed.meeting(wanted, mode, work), maxlen=0)
+    return True
 
 
 def _is_there(state: State, ticket: Ticket) -> bool:
@@ -331,15 +398,16 @@ def hand_over(state: State, command: HandOver, stamp: Stamp, caller: Caller) -> 
     reservation = find_held(state, command.reservation_id, command.agent_id)
     if isinstance(reservation, Refusal):
         return reservation
-    for ticket in _tickets_behind(state, reservation, command.to_agent_id):
+    work = Work(limits.PATTERN_WORK_MAX)
+    for ticket in _tickets_behind(state, reservation, command.to_agent_id, work):
         others = (
             claim
-            for claim in blockers(state, ticket.parsed, ticket.mode, ticket.agent_id, 0)
+            for claim in blockers(state, ticket.parsed, ticket.mode, ticket.agent_id, 0, work)
             if claim.key != reservation.key
         )
         if any(others) or not _is_there(state, ticket):
             continue
-        refusal = refuse_circle_by_handing_over(state, reservation, ticket)
+        refusal = refuse_circle_by_handing_over(state, reservation, ticket, work)
         if refusal is not None:
             return refusal
         passed_on = released(reservation, "handover", successor=ticket.agent_id)
@@ -353,11 +421,12 @@ def hand_over(state: State, command: HandOver, stamp: Stamp, caller: Caller) -> 
     )
 
 
-def _tickets_behind(state: State, reservation: Reservation, agent_id: str) -> list[Ticket]:
+def _tickets_behind(
+    state: State, reservation: Reservation, agent_id: str, work: Work
+) -> list[Ticket]:
     found = {
         ticket.key: ticket
-        for pattern in reservation.parsed
-        for ticket, _ in state.line.overlapping(pattern, reservation.mode)
+        for ticket, _, _ in state.line.meeting(reservation.parsed, reservation.mode, work)
         if ticket.agent_id == agent_id
     }
     return sorted(found.values(), key=lambda ticket: ticket.cursor)

@@ -4,11 +4,14 @@ from intermute.globs.decide import covers, matches, overlap, witness
 from intermute.globs.index import PatternIndex
 from intermute.globs.pattern import Pattern, parse
 from intermute.globs.syntax import BadPattern
+from intermute.globs.work import TooMuchWork, Work
 
 __all__ = [
     "BadPattern",
     "Pattern",
     "PatternIndex",
+    "TooMuchWork",
+    "Work",
     "covers",
     "matches",
     "overlap",

@@ -15,7 +15,7 @@ from itertools import accumulate
 from operator import xor
 from typing import Final
 
-from intermute.globs import limits
+from intermute.globs import limits, work
 from intermute.globs.alphabet import ANY, ANY_BUT_DOT, AnyChar, CharSet, Label, common_char, is_mark
 from intermute.globs.graph import ACCEPT, Graph, Kind
 from intermute.globs.layout import Layout
@@ -23,6 +23,12 @@ from intermute.globs.syntax import BadPattern
 
 # What a step needs to know of a label: the states that can read it, those that may stay.
 Masks = tuple[int, int]
+
+# What may be read next, as `Automaton.next_choices` tells it.
+Choices = tuple[int, list[tuple[int, str, str]]]
+
+# From more states than this, a segment is read from all of them at once and not one by one.
+CHOICES_MAX: Final = 8
 
 # The reading of one segment so far, by the one thing a product has to remember of it: a segment
 # may not end while it is empty, one dot, or two dots.
@@ -126,6 +132,47 @@ class Automaton:
         """What a step costs, in units of about a tenth of a microsecond."""
         return 6 + len(self._jumps)
 
+    @property
+    def step_work(self) -> int:
+        """What a step costs at most, with all that may have to be found out for it; see `work`."""
+        long = len(self._labels)
+        return (
+            work.STEP
+            + len(self._classes) * work.STEP_CLASS
+            + long * work.STEP_STATES // 1_024
+            + self.jumps_len * (work.WAY + long * work.WAY_STATES // 1_024)
+        )
+
+    @property
+    def pass_work(self) -> int:
+        """The same for passing any number of segments."""
+        return self.step_work + self.beyond_len * (
+            work.WAY + len(self._labels) * work.WAY_STATES // 1_024
+        )
+
+    @property
+    def jumps_len(self) -> int:
+        """How many jumps are looked at in a step."""
+        return len(self._jumps)
+
+    @property
+    def beyond_len(self) -> int:
+        """How many entries are looked at to pass any number of segments."""
+        return len(self.beyond())
+
+    @property
+    def ways_len(self) -> int:
+        """From how many states how many others are reached by jumps."""
+        return sum(
+            sources.bit_count() * (closed.bit_count() + reached.bit_count())
+            for sources, closed, reached in self._jumps
+        )
+
+    @property
+    def states_len(self) -> int:
+        """How many bits its sets of states have."""
+        return len(self._labels)
+
     def _eat_unnamed(self, char: str) -> int:
         eat = self._any
         for label, mask in self._classes:
@@ -214,15 +261,35 @@ class Automaton:
         Args:
             states: States at the boundary between two segments.
         """
+        return states | _union(states, self.beyond())
+
+    def beyond(self) -> dict[int, int]:
+        """Per bit, the bits that any number of segments lead to from it."""
         if self._beyond is None:
             self._beyond = self._build_beyond()
-        return states | _union(states, self._beyond)
+        return self._beyond
 
     def can_accept(self, states: int) -> bool:
         """Whether reading on from some boundary state can end in acceptance."""
         if self.certain:
             return states != 0
         return self.pass_segments(states) & self.accept != 0
+
+    def first_below(self, states: int) -> int | None:
+        """The place, here 0, of the pattern that can accept by reading on; None if none can.
+
+        With the two that follow, an automaton answers like a union of one.
+        """
+        return 0 if self.can_accept(states) else None
+
+    def first_here(self, states: int) -> int | None:
+        """The place of the pattern that accepts without reading on; None if none does."""
+        return 0 if states & self.accept else None
+
+    def first_of_all(self, states: int) -> int | None:
+        """The place of the pattern that accepts whatever is read on; None if none does, or if
+        another one before it may accept something too."""
+        return 0 if states & self.everything else None
 
     def next_names(self, states: int) -> list[str] | None:
         """The only names that can be read as the next segment; None if they are not so few.
@@ -259,7 +326,7 @@ class Automaton:
         readers = list(self._readers(states))
         return self._ends_at(readers[0]) if len(readers) == 1 else ("", "")
 
-    def next_choices(self, states: int) -> tuple[int, list[tuple[int, str, str]]]:
+    def next_choices(self, states: int) -> Choices:
         """What can be read as the next segment, state by state.
 
         Args:
@@ -275,8 +342,8 @@ class Automaton:
 
     def _readers(self, states: int) -> Iterator[int]:
         """The bits of those states that can read a character."""
-        for at in range(states.bit_length()):
-            if states >> at & 1 and (self._labels[at] is not None or self._stay_inside >> at & 1):
+        for at in bits(states):
+            if self._labels[at] is not None or self._stay_inside >> at & 1:
                 yield at
 
     def _ends_at(self, at: int) -> tuple[str, str]:
@@ -298,7 +365,6 @@ class Automaton:
         return (run if head is None else head), run
 
     def _build_beyond(self) -> dict[int, int]:
-        """Per boundary bit, the boundary bits that any number of segments lead to from it."""
         beyond: dict[int, int] = {}
         for state in sorted(self._boundary_states()):
             bit = self._bit_of.get(state)
@@ -344,6 +410,14 @@ class Automaton:
             return None
         assert char is not None
         return earlier, char
+
+
+def bits(states: int) -> Iterator[int]:
+    """The numbers of the bits of a set of states, lowest first."""
+    while states:
+        low = states & -states
+        yield low.bit_length() - 1
+        states ^= low
 
 
 def _union(states: int, table: dict[int, int]) -> int:

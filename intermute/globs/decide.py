@@ -69,6 +69,8 @@ def covers(whole: Pattern, part: Pattern) -> bool:
     if whole.normalised == part.normalised:
         return True
     head = _head(part.items) if part.path is None else part.path + "/"
+    if whole.path is not None:
+        return head.startswith(whole.path + "/")
     automaton = whole.automaton
     states = automaton.read(automaton.start, head)
     return states & automaton.accept != 0 and states & automaton.everything != 0

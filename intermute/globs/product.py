@@ -14,6 +14,7 @@ of the other automaton for each state of the walker.
 from intermute.globs.alphabet import ANY, ANY_BUT_DOT, Label, common_char, without_dot
 from intermute.globs.automaton import DOT, DOTS, NAME, START, Automaton, Masks
 from intermute.globs.graph import ACCEPT, Graph, Kind
+from intermute.globs.work import Work
 
 # For each reading of a segment: the states that the other automaton can be in.
 _Sets = list[int]
@@ -62,18 +63,23 @@ class Product:
         self._masks: dict[Label, Masks] = {}
         self._ways: dict[Label, tuple[_Way, ...]] = {}
 
-    def run(self, states: int, *, decide_only: bool = False) -> int:
+    def run(self, states: int, *, decide_only: bool = False, work: Work | None = None) -> int:
         """Walk from the walker's start with the other automaton in the given states.
 
         Args:
             states: Closed set of boundary states.
             decide_only: Allow to stop as soon as a common path is certain; the result is then only
                 good for asking whether it holds the accepting state.
+            work: What each step is counted against.
 
         Returns:
             The states the other automaton can be in when the walker accepts.
+
+        Raises:
+            TooMuchWork: There was not enough left of the work.
         """
         walker = self._walker
+        step_work = 0 if work is None else self._other.step_work
         self._before[walker.start] = [states, 0, 0, 0]
         for state in range(walker.start, ACCEPT, -1):
             sets = self._before[state]
@@ -81,6 +87,8 @@ class Product:
                 continue
             kind = walker.kinds[state]
             targets = walker.targets[state]
+            if work is not None:
+                work.spend(step_work if kind is not Kind.GLOB else self._other.pass_work)
             if kind is Kind.EAT:
                 self._eat(walker.labels[state], sets, targets[0])
             elif kind is Kind.SPLIT:

@@ -9,6 +9,7 @@ from intermute.globs.automaton import Automaton
 from intermute.globs.graph import compile_segment, contexts_after
 from intermute.globs.pattern import Pattern, split_at_slashes, tidy
 from intermute.globs.syntax import STAR, Group, Item, Items, Star, render
+from intermute.globs.work import COMPILE_CHAR, EDGE, Work
 
 
 class WildSegment:
@@ -19,17 +20,22 @@ class WildSegment:
         items: Its tree, for whoever compiles it.
         head: What each name it matches begins with.
         tail: What each name it matches ends with.
+        run: The longest text between wildcards, which each name it matches has somewhere.
     """
 
-    __slots__ = ("_automaton", "_only_star", "head", "items", "tail", "text")
+    __slots__ = ("_automaton", "_len", "_only_star", "head", "items", "run", "tail", "text")
 
     def __init__(self, items: Items) -> None:
         self.items = items
         self.text = render(items)
         self.head = "".join(_literal_run(items))
         self.tail = "".join(_literal_run(reversed(items)))[::-1]
+        self.run = _longest_run(items)
         middle = items[len(self.head) : len(items) - len(self.tail)]
         self._only_star = len(middle) == 1 and isinstance(middle[0], Star)
+        # How long each name is that it matches, where that is always the same.
+        loose = any(isinstance(item, Star | Group) for item in items)
+        self._len = None if loose else len(items)
         self._automaton: Automaton | None = None
 
     def can_meet(self, head: str, tail: str) -> bool:
@@ -47,13 +53,23 @@ class WildSegment:
             self._automaton = Automaton(compile_segment(self.items))
         return self._automaton
 
-    def matches(self, name: str) -> bool:
-        """Whether it matches a name, that is, a segment of a path."""
+    def matches(self, name: str, work: Work) -> bool:
+        """Whether it matches a name, that is, a segment of a path.
+
+        Raises:
+            TooMuchWork: There is less left than would be needed.
+        """
+        work.spend(EDGE)
         if not (name.startswith(self.head) and name.endswith(self.tail)):
             return False
         if self._only_star:
             return len(name) >= len(self.head) + len(self.tail)
+        if self._len is not None and len(name) != self._len:
+            return False
+        # No pattern begins like that, so it is not taken for one.
+        work.spend_once("/" + self.text, len(self.text) * COMPILE_CHAR)
         automaton = self.automaton
+        work.spend((len(name) + 1) * automaton.step_work)
         return automaton.read(automaton.start, name + "/") & automaton.accept != 0
 
 
@@ -175,6 +191,14 @@ def _expansions(items: Items) -> list[Items] | None:
 def _literal_lead(items: Items) -> tuple[str, ...]:
     lead = "".join(_literal_run(items))
     return tuple(lead.split("/")[:-1])
+
+
+def _longest_run(items: Items) -> str:
+    longest = run = ""
+    for item in items:
+        run = run + item if isinstance(item, str) else ""
+        longest = max(longest, run, key=len)
+    return longest
 
 
 def _literal_run(items: Iterable[Item]) -> Iterator[str]:

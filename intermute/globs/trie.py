@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from intermute.globs.pattern import Pattern
 from intermute.globs.segments import GLOB, AnySegments, Filing, Segment, WildSegment
+from intermute.globs.work import EDGE, Work
 
 Key = TypeVar("Key")
 
@@ -118,14 +119,16 @@ class WildEdges(Generic[Key]):
         edges: The other edges by canonical text, each with its segment.
     """
 
-    __slots__ = ("_by_head", "_by_tail", "_loose", "edges", "glob")
+    __slots__ = ("_by_head", "_by_run", "_by_tail", "_loose", "edges", "glob")
 
     def __init__(self) -> None:
         self.glob: Node[Key] | None = None
         self.edges: dict[str, tuple[WildSegment, Node[Key]]] = {}
-        # Each edge is in one of these: under its tail, else under its head, else loose.
+        # Each edge is in one of these, under the longest text that is in every name it matches: at
+        # the end, at the beginning, in the middle (by its length, too), or nowhere.
         self._by_tail: dict[str, dict[str, None]] = {}
         self._by_head: dict[str, dict[str, None]] = {}
+        self._by_run: dict[int, dict[str, dict[str, None]]] = {}
         self._loose: dict[str, None] = {}
 
     def __bool__(self) -> bool:
@@ -155,34 +158,52 @@ class WildEdges(Generic[Key]):
             self.glob = None
             return
         del self.edges[segment.text]
-        del self._shelf(segment)[segment.text]
-        if segment.tail and not self._by_tail[segment.tail]:
-            del self._by_tail[segment.tail]
-        elif not segment.tail and segment.head and not self._by_head[segment.head]:
-            del self._by_head[segment.head]
+        shelves, under = self._shelves(segment)
+        if shelves is None:
+            del self._loose[segment.text]
+            return
+        del shelves[under][segment.text]
+        if not shelves[under]:
+            del shelves[under]
+            if not shelves and shelves is self._by_run.get(len(under)):
+                del self._by_run[len(under)]
 
     def _shelf(self, segment: WildSegment) -> dict[str, None]:
-        if segment.tail:
-            return self._by_tail.setdefault(segment.tail, {})
-        if segment.head:
-            return self._by_head.setdefault(segment.head, {})
-        return self._loose
+        shelves, under = self._shelves(segment)
+        return self._loose if shelves is None else shelves.setdefault(under, {})
 
-    def matching(self, name: str) -> Iterator[Node[Key]]:
-        """The nodes behind edges that match a name, other than `**`."""
+    def _shelves(self, segment: WildSegment) -> tuple[dict[str, dict[str, None]] | None, str]:
+        head, tail, run = segment.head, segment.tail, segment.run
+        if len(run) > max(len(head), len(tail)):
+            return self._by_run.setdefault(len(run), {}), run
+        if tail and len(tail) >= len(head):
+            return self._by_tail, tail
+        return (self._by_head, head) if head else (None, "")
+
+    def matching(self, name: str, work: Work) -> Iterator[Node[Key]]:
+        """The nodes behind edges that match a name, other than `**`.
+
+        Raises:
+            TooMuchWork: There is no more left than would be needed.
+        """
         edges = self.edges
         if len(edges) <= _FEW_EDGES:
             for segment, node in edges.values():
-                if segment.matches(name):
+                if segment.matches(name, work):
                     yield node
             return
+        work.spend(len(name) * (1 + len(self._by_run)) * EDGE)
         for text in self._candidates(name):
             segment, node = edges[text]
-            if segment.matches(name):
+            if segment.matches(name, work):
                 yield node
 
     def _candidates(self, name: str) -> Iterator[str]:
         for at in range(len(name)):
             yield from self._by_tail.get(name[at:], ())
             yield from self._by_head.get(name[: at + 1], ())
+        for length, by_run in self._by_run.items():
+            # A text may stand in a name more than once.
+            for run in dict.fromkeys(name[at : at + length] for at in range(len(name))):
+                yield from by_run.get(run, ())
         yield from self._loose

@@ -334,7 +334,7 @@ class ProjectActor:
 
     def _admit(self) -> None:
         """Let those go on who waited for what was just freed."""
-        if self._state.freed:
+        if self._state.freed or self._state.unlooked:
             for admitted in admissions(self._state):
                 self._write(admitted)
                 self._take_up(admitted)

@@ -187,7 +187,7 @@ def carry_out(state: State, decision: Decision) -> tuple[EventData, ...]:
     for note in decision.marks:
         mark(state, note)
     followed: list[EventData] = []
-    for admitted in admissions(state) if state.freed else ():
+    for admitted in admissions(state) if state.freed or state.unlooked else ():
         for data in admitted.events:
             write(state, data, admitted.actor)
         followed += admitted.events

@@ -65,13 +65,14 @@ async def _no_commit(self, writer):
 
 @plants("overlap test skipped")
 def _():
-    def same_text(self, pattern, mode):
+    def same_text(self, patterns, mode, work=None):
+        texts = [pattern.normalised for pattern in patterns]
         for claim in self.by_id.values():
             for other in claim.parsed:
-                if other.normalised == pattern.normalised and claim.mode in CONFLICTING[mode]:
-                    yield claim, other
+                if other.normalised in texts and claim.mode in CONFLICTING[mode]:
+                    yield claim, other, texts.index(other.normalised)
 
-    Holdings.overlapping = same_text
+    Holdings.meeting = same_text
 
 
 @plants("token reused")

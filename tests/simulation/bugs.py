@@ -38,14 +38,14 @@ Planted = AbstractContextManager[Any]
 
 def overlap_test_skipped() -> Planted:
     """Patterns that have both a wildcard are taken never to meet."""
-    real = Holdings.overlapping
+    real = Holdings.meeting
 
-    def overlapping(self: Any, pattern: Any, mode: Any) -> Iterator[Any]:
-        for claim, held in real(self, pattern, mode):
-            if pattern.is_literal or held.is_literal:
-                yield claim, held
+    def meeting(self: Any, patterns: Any, mode: Any, work: Any = None) -> Iterator[Any]:
+        for claim, held, place in real(self, patterns, mode, work):
+            if patterns[place].is_literal or held.is_literal:
+                yield claim, held, place
 
-    return patch.object(Holdings, "overlapping", overlapping)
+    return patch.object(Holdings, "meeting", meeting)
 
 
 def event_before_commit() -> Planted:

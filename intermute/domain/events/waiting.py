@@ -53,8 +53,9 @@ class ReservationSkipped(TicketEvent):
     """The waiter lost its place.
 
     `cause` is `gone`, when nobody was there at its turn; `unconfirmed`, when it did not take up
-    what it was granted; `timeout`, when its time to wait was over; or `restart`, when the call
-    that held the ticket ended with the server.
+    what it was granted; `timeout`, when its time to wait was over; `restart`, when the call
+    that held the ticket ended with the server; or `too_much_work`, when it would have taken too
+    long to find out whether its turn had come.
     """
 
     type: ClassVar[str] = "reservation.skipped"
