@@ -7,6 +7,9 @@ ARGS   ?=
 REPO   ?= .
 AGENTS ?= 6
 
+# Without bytecode each worker and each server that a test starts would compile everything anew.
+test proof: export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: serve test proof check demo bench coverage tmux lock clean
 
 serve: $(READY)

@@ -94,7 +94,7 @@ class Shell:
 
     async def in_line(self) -> None:
         """Until somebody waits."""
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             while not await self.tickets():
                 await trio.lowlevel.checkpoint()
 

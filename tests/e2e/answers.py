@@ -9,7 +9,7 @@ import httpx
 import trio
 
 TYPES = "https://intermute.dev/errors/"
-SEND_S = 20.0
+SEND_S = 60.0
 
 
 def refused(response: "httpx.Response | RawAnswer", status: int, code: str) -> dict[str, Any]:

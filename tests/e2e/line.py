@@ -12,7 +12,7 @@ from intermute.storage.reader import Reader
 from .answers import request_bytes
 from .conftest import Server
 
-STALL_S = 30.0
+STALL_S = 60.0
 
 
 async def wait_until(condition: Callable[[], Awaitable[bool]]) -> None:

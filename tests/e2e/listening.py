@@ -15,7 +15,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_st
 from .answers import raw, request_bytes
 from .conftest import Server
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 @attrs.define

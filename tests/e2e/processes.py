@@ -15,7 +15,7 @@ import trio
 
 from .answers import SEND_S
 
-START_S = 30.0
+START_S = 120.0
 _ADDRESS = re.compile(r"listens on http://127\.0\.0\.1:(\d+)")
 # The installed command; what it stands for when the package is not installed.
 SCRIPT = Path(sys.executable).with_name("intermute")

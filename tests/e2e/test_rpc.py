@@ -273,7 +273,7 @@ async def test_commands_of_a_client_that_leaves_are_done(server: Server):
         for number in range(20):
             await listener.say(request(number, RESERVE, agent_id="zoe", path=f"f{number}"))
         await listener.stream.send_eof()
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             while True:
                 found = await server.client.get("/api/reservations")
                 if len(found.json()["reservations"]) == 20:

@@ -42,7 +42,7 @@ async def test_a_stream_has_the_frames_of_the_websocket(server: Server):
 
 
 async def test_the_head_is_there_before_anything_happens(server: Server):
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         async with streaming(server, project="silent"):
             pass
 
@@ -133,7 +133,7 @@ async def test_a_client_that_leaves_is_forgotten(server: Server):
 
 
 async def test_asking_for_the_head_of_a_stream_does_not_stream(server: Server):
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         response = await server.client.head("/api/events", headers=ACCEPT)
     assert response.status_code == 200
     assert response.headers["content-type"].startswith(feeds.STREAM)

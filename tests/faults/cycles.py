@@ -9,6 +9,8 @@ from pathlib import Path
 import attrs
 import trio
 
+from intermute.storage.files import project_tag
+
 from ..project.harness import assert_consistent, log_of, opened
 from ..properties.oracle import all_heard
 from .clients import Client, begin_projects, hold, take_turns, wait, write
@@ -64,7 +66,9 @@ class Cycles:
         copy = self.copies / path.name
         project = project_of(copy)
         if project is None:
-            assert not any(attempt.done for attempt in [])
+            done = {attempt.project for attempt in self.ledger.attempts if attempt.done}
+            lost = [each for each in done if path.name.startswith(project_tag(each))]
+            assert not lost, ("answered with a success, and the file has no schema", lost)
             return
         assert_consistent(copy, self.copies / "scratch.sqlite3")
         mailboxes_are_right(copy)

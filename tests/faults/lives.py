@@ -33,7 +33,7 @@ from .disk import faulty_disk
 
 STEPS_MAX = 500
 # Of every how many steps one fails. The second kind goes the same ways through the product.
-ERRORS = {"io": (apsw.IOError, effort(3, 1)), "full": (apsw.FullError, effort(9, 4))}
+ERRORS = {"io": (apsw.IOError, effort(4, 1)), "full": (apsw.FullError, effort(13, 4))}
 
 
 def keyed(desk, name, *patterns, agent_id="keyed"):

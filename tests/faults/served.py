@@ -17,7 +17,7 @@ import trio
 from .seams import PASSED
 
 ROOT = Path(__file__).parents[2]
-START_S = 30
+START_S = 120
 
 
 class Gone(Exception):

@@ -27,7 +27,7 @@ SERIES = effort(2, 60)
 LIVES = 3
 BATCHES = 25
 CUTS = 25
-EACH = effort(4, 8)
+EACH = effort(3, 8)
 
 
 def series(folder, seed, *, plant=nullcontext, **loss):
@@ -66,7 +66,7 @@ def test_nothing_but_what_was_synced_is_needed_at_any_step(folder):
     for number in range(2):
         place = folder / f"life{number}"
         place.mkdir()
-        account = Life(place, files, dice).live(effort(6, 100))
+        account = Life(place, files, dice).live(effort(5, 100))
         platter = Platter(files)
         for at, step in enumerate(account.recorder.steps, 1):
             platter.step(step)

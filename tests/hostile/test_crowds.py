@@ -26,8 +26,8 @@ from ..effort import LONG, effort
 from ..web.test_traps_harness import head, open_websocket, read_answer, read_to_end
 from .frames import HANG_S, PONG, QUIET, assert_serves, raw_frame
 
-SLOW = 100
-IDLE = effort(300, 10_000)
+SLOW = effort(60, 100)
+IDLE = effort(200, 10_000)
 # What a connection on which nothing happens may cost the server, each kind; see docs/evidence.md.
 IDLE_BYTES_MAX = 64 * 1024
 # Connections that are gone, and wait for the collector of garbage to come by.

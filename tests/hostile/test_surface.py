@@ -106,7 +106,7 @@ async def test_no_request_within_or_beyond_the_description_finds_a_bug(tmp_path:
                     fuzz,
                     describe(ids),
                     f"http://127.0.0.1:{port}",
-                    operations=effort(18, 1000),
+                    operations=effort(12, 1000),
                     examples=effort(4, 70),
                     chosen_seed=chosen,
                     progress=_say,

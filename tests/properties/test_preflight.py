@@ -20,8 +20,10 @@ from intermute.domain.transitions import apply
 from intermute.domain.views import PlanView
 from intermute.globs import BadPattern, Pattern, matches, overlap, parse
 
+from ..effort import effort
 from .paths import PATTERNS, meet
 
+PLANS = effort(80, 1_000)
 STAMP = Stamp(1_700_000_000_000_000, 5_000_000_000, 7)
 AGENTS = ("ann", "ben", "cy")
 PIECES = [
@@ -79,7 +81,7 @@ def in_each_others_way(one: PlannedStep, other: PlannedStep) -> bool:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=PLANS, deadline=None)
 @given(plans())
 def test_the_pairs_are_those_of_all_pairs(steps: tuple[PlannedStep, ...]):
     found = look(fresh(), steps)
@@ -96,7 +98,7 @@ def test_the_pairs_are_those_of_all_pairs(steps: tuple[PlannedStep, ...]):
         assert all(p in step.patterns for p, step in zip(pair.patterns, owners, strict=True))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=PLANS, deadline=None)
 @given(plans())
 def test_the_waves_can_be_done_one_after_the_other(steps: tuple[PlannedStep, ...]):
     found = look(fresh(), steps)
@@ -113,7 +115,7 @@ def test_the_waves_can_be_done_one_after_the_other(steps: tuple[PlannedStep, ...
     assert look(fresh(), steps) == found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=PLANS, deadline=None)
 @given(plans())
 def test_no_wave_could_have_taken_one_more_step(steps: tuple[PlannedStep, ...]):
     found = look(fresh(), steps)
@@ -127,7 +129,7 @@ def test_no_wave_could_have_taken_one_more_step(steps: tuple[PlannedStep, ...]):
         done.update(wave)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=PLANS, deadline=None)
 @given(plans())
 def test_the_critical_path_is_a_longest_chain(steps: tuple[PlannedStep, ...]):
     by_id = {step.step_id: step for step in steps}
@@ -142,7 +144,7 @@ def test_the_critical_path_is_a_longest_chain(steps: tuple[PlannedStep, ...]):
         assert before in by_id[step_id].after
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=PLANS, deadline=None)
 @given(plans(), claims)
 def test_what_is_held_is_met_as_a_search_one_by_one_meets_it(
     steps: tuple[PlannedStep, ...], held: list[tuple[str, str, Mode]]
@@ -173,7 +175,7 @@ def test_what_is_held_is_met_as_a_search_one_by_one_meets_it(
     assert found.blocked == tuple(dict.fromkeys(step_id for step_id, _ in expected))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=PLANS, deadline=None)
 @given(st.integers(1, 8), st.data())
 def test_a_plan_with_a_cycle_is_refused_with_a_cycle(count: int, data: st.DataObject):
     ids = [f"s{place}" for place in range(count)]
@@ -212,7 +214,7 @@ def parsed(text: str) -> list[Pattern]:
 texts = st.lists(st.sampled_from(PIECES), min_size=1, max_size=3).map("/".join)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=PLANS, deadline=None)
 @given(st.lists(texts, max_size=25))
 def test_patterns_overlap_as_all_pairs_say(written: list[str]):
     patterns = list({each.normalised: each for text in written for each in parsed(text)}.values())

@@ -14,7 +14,7 @@ import pytest
 from ..effort import effort
 from .world import Base
 
-SCHEDULES = effort(500, 5_000)
+SCHEDULES = effort(200, 5_000)
 PARTS = 10
 # One in so many is also held against tables that are built anew from the log.
 THOROUGH_EVERY = 50
