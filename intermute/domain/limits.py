@@ -186,7 +186,7 @@ TMUX_OUTPUT_LEN_MAX: Final = 4_096
 
 # Actors.
 MAILBOX_LEN_MAX: Final = 1_024
-BATCH_LEN_MAX: Final = 64
+BATCH_LEN_MAX: Final = 32
 ACTORS_LIVE_MAX: Final = 256
 ACTOR_IDLE_MS: Final = 10 * 60 * 1000
 READERS_OPEN_MAX: Final = 256
@@ -201,7 +201,7 @@ COMMIT_INLINE_FSYNC_MAX_US: Final = 5_000
 
 # Requests under way over HTTP: as many as are answered within this time at the rate that was last
 # measured, but no fewer and no more than these. Who is under way for longer waits for a disk.
-ADMITTED_WAIT_MS: Final = 450
+ADMITTED_WAIT_MS: Final = 400
 ADMITTED_STALLED_MS: Final = 2_000
 REQUESTS_ADMITTED_MIN: Final = 256
 REQUESTS_ADMITTED_FIRST: Final = 1_024

@@ -357,6 +357,12 @@ def test_the_end_of_an_overload_is_seen():
     slow = [(at, 9_000.0 if at < 1.2 else us) for at, us in calm]
     assert recovery_s(slow, 900.0) == pytest.approx(1.2)
     assert recovery_s([*calm, (2.55, -1.0)], 900.0) == pytest.approx(2.6)
+    spike = [(at, 9_000.0 if 1.5 <= at < 1.6 else us) for at, us in slow]
+    assert recovery_s(spike, 900.0) == pytest.approx(1.6), "it was not calm for long enough"
+    late = [(at, 9_000.0 if 1.9 <= at < 2.0 else us) for at, us in slow]
+    assert recovery_s(late, 900.0) == pytest.approx(1.2)
+    assert recovery_s([(at, 9_000.0) for at, _ in calm], 900.0) >= max(at for at, _ in calm)
+    assert recovery_s([], 900.0) == 0
 
 
 WANTED = {3: "m3", 5: "m5"}

@@ -23,6 +23,7 @@ _WINDOW_S = 0.1
 _TEXT_LEN = 200
 # After the overload a window is as before it when its median is at most so many times that.
 _AS_BEFORE = 3.0
+_CALM_WINDOWS = 5
 _NOT_DONE = -1.0
 GOODPUT_MIN = 0.80
 REFUSAL_MS_MAX = 50.0
@@ -139,6 +140,9 @@ class Overload(Workload):
 def recovery_s(after: Sequence[Sequence[float]], before_us: float) -> float:
     """When all was as before, in seconds after the overload ended.
 
+    That is after the last call that was not done, and when calls are as fast as before for half a
+    second: a slow moment later on is what the machine does in any second.
+
     Args:
         after: Of each call that was due after it: (due, seconds after the end; latency in
             microseconds, negative when it was not done).
@@ -147,12 +151,15 @@ def recovery_s(after: Sequence[Sequence[float]], before_us: float) -> float:
     windows: dict[int, list[float]] = {}
     for due_s, latency_us in after:
         windows.setdefault(int(due_s / _WINDOW_S), []).append(latency_us)
-    bad = [
-        number
-        for number, found in windows.items()
-        if min(found) < 0 or median(found) > _AS_BEFORE * before_us
-    ]
-    return (max(bad) + 1) * _WINDOW_S if bad else 0.0
+    if not windows:
+        return 0.0
+    end = max(windows) + 1
+    undone = [number for number, found in windows.items() if min(found) < 0]
+    slow = {number for number, found in windows.items() if median(found) > _AS_BEFORE * before_us}
+    first = max(undone, default=-1) + 1
+    while first < end and not slow.isdisjoint(range(first, first + _CALM_WINDOWS)):
+        first += 1
+    return first * _WINDOW_S
 
 
 def _probing(stage: Stage, ordinal: int, bodies: list[str]) -> Script:
