@@ -6,6 +6,8 @@ from math import ceil, floor, log10
 import attrs
 
 _STEPS = (1, 2, 5, 10)
+# What calculating with floats may take a round number away from itself.
+_NEARLY = 1 + 1e-9
 
 
 @attrs.frozen
@@ -30,7 +32,7 @@ class Span:
         dense = log10(self.high / self.low) < about / 2
         steps = _STEPS[:-1] if dense else (1,)
         found = [step * 10.0**decade for decade in decades for step in steps]
-        inside = [tick for tick in found if self.low * 0.999 <= tick <= self.high * 1.001]
+        inside = [tick for tick in found if self.low / _NEARLY <= tick <= self.high * _NEARLY]
         if len(inside) < 3:
             inside = _linear_ticks(self.low, self.high, about)
         return inside[:: ceil(len(inside) / (2 * about))]
@@ -74,12 +76,12 @@ def _step(low: float, high: float, about: int) -> float:
 
 def _round_down(value: float) -> float:
     decade = 10.0 ** floor(log10(value))
-    return max(step * decade for step in _STEPS if step * decade <= value * 1.001)
+    return max(step * decade for step in _STEPS if step * decade <= value * _NEARLY)
 
 
 def _round_up(value: float) -> float:
     decade = 10.0 ** floor(log10(value))
-    return min(step * decade for step in _STEPS if step * decade >= value * 0.999)
+    return min(step * decade for step in _STEPS if step * decade >= value / _NEARLY)
 
 
 @attrs.frozen

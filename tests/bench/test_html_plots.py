@@ -3,7 +3,7 @@
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench.contention import pictures
@@ -15,6 +15,8 @@ VALUES = st.lists(st.floats(1e-3, 1e9), min_size=1, max_size=8)
 
 
 @given(VALUES, st.booleans())
+@example([2.001], True)
+@example([1.999, 5.004], True)
 def test_an_axis_holds_every_value_and_has_round_ticks(values, log):
     span = span_of(values, log=log)
     assert all(-1e-6 <= span.share(value) <= 1 + 1e-6 for value in values)
