@@ -151,8 +151,9 @@ async def _renew(client, agent, held):
 
 async def _narrow(client, agent, held):
     found = client.chance.choice(held)
-    if len(found["patterns"]) > 1:
-        kept = found["patterns"][:1]
+    kept = found["patterns"][:1]
+    # Nothing is held twice, so one who holds just that has to release this one instead.
+    if kept not in [each["patterns"] for each in held]:
         path, effect = f"/api/reservations/{found['id']}", ("reservation.narrowed", found["id"])
         await client.ask("PATCH", path, {"patterns": kept}, effect, agent=agent)
         found["patterns"] = kept

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -140,7 +140,7 @@ class Served:
     async def ended(self):
         """Wait for its end; its exit code, or the negative number of a signal."""
         code = await self._tell({"wait": True})
-        self.alive = False
+        self._pid, self.alive = 0, False
         return code
 
     async def kill(self):
@@ -185,7 +185,11 @@ async def serving(folder):
             yield served
         finally:
             with trio.CancelScope(shield=True):
-                # It ends the server that is left when nobody has orders any more.
+                # It ends the server that is left when nobody has orders any more, but not while
+                # it waits for that server to die.
+                if served._pid:
+                    with suppress(ProcessLookupError):
+                        served.signal(signal.SIGKILL)
                 await served._starter.stdin.aclose()
                 await served._starter.wait()
             nursery.cancel_scope.cancel()
