@@ -245,7 +245,9 @@ class Town:
     async def _watch(self) -> None:
         while True:
             await trio.sleep(WATCH_S)
-            self._look()
+            # Whoever reads a file that a server has just closed leaves a `-wal` beside it.
+            if not self._stop.is_set():
+                self._look()
 
     def _look(self) -> None:
         """Read what has become durable since."""
