@@ -232,7 +232,7 @@ class _Connection:
             # Whoever sends slowly must not keep others out.
             if waits:
                 self.leave_admission()
-            else:
+            elif self._protocol.connection.our_state is h11.SEND_RESPONSE:
                 self._admitted = self._admission.enter()
 
     def leave_admission(self) -> None:

@@ -55,3 +55,9 @@ async def test_who_waits_for_a_reservation_or_an_event_keeps_nobody_out(narrow: 
             await until_waiting(narrow, number)
         assert (await narrow.release("ada", held["id"])).status_code == 200
     assert (await narrow.client.get("/api/reservations")).status_code == 200
+
+
+async def test_who_is_answered_no_longer_counts(narrow: Server):
+    """Each body comes after its head, so the end of one is met while its answer is on its way."""
+    for _ in range(100):
+        refused(await narrow.client.post("/api/agents", json={"name": 1}), 400, "invalid_request")
