@@ -196,8 +196,8 @@ class _Connection:
         self._reader = trio.lowlevel.current_task()
         while True:
             try:
-                data = await self._stream.receive_some(RECEIVE_LEN_MAX)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                data = await self._receive()
+            except (OSError, trio.ClosedResourceError):
                 return
             if self._admission.is_full() and self._is_between_requests() and is_refusable(data):
                 await self._refuse()
@@ -205,13 +205,24 @@ class _Connection:
                 if self._idle and not self._in_headers:
                     self._in_headers = True
                     self._read_until(self._wait_s())
-                await self._protocol.handle(RawData(bytes(data)))
+                await self._protocol.handle(RawData(data))
                 if isinstance(self._protocol.stream, WSStream) and not self._discarding:
                     self._read_until(self._limits.websocket_idle_timeout_s)
                 elif not self._idle:
                     self._watch_body()
             if not data:
                 return
+
+    async def _receive(self) -> bytes:
+        """What has come, empty at the end.
+
+        A request has hardly ever come before it is waited for: trio's own way, which reads first,
+        pays for a read in vain and its exception each time.
+        """
+        while True:
+            await trio.lowlevel.wait_readable(self._stream.socket)
+            with suppress(BlockingIOError):
+                return os.read(self._stream.socket.fileno(), RECEIVE_LEN_MAX)
 
     def _is_between_requests(self) -> bool:
         return self._idle and self._protocol.connection.trailing_data[0] == b""

@@ -1,7 +1,7 @@
 """A network in memory: connections with latency, small buffers, cuts, stalls and half-closes.
 
 The server is given streams and a listening socket that look like trio's. The few looks that it
-takes at the system below them (`os.write`, `select.poll`) are answered from here too.
+takes at the system below them (`os.read`, `os.write`, `select.poll`) are answered from here too.
 """
 
 import errno
@@ -87,17 +87,25 @@ class Pipe:
             except BrokenPipeError:
                 raise trio.BrokenResourceError from None
 
-    async def receive_some(self, len_max: int) -> bytes:
+    async def wait_readable(self) -> None:
+        """Until something has come: bytes, the end, or word that it is broken."""
         await trio.lowlevel.checkpoint()
-        while True:
-            if self.broken:
-                raise trio.BrokenResourceError
-            now_s = trio.current_time()
-            due_s = self._chunks[0][0] if self._chunks else self._ended_at_s
-            if due_s is not None and due_s <= now_s:
-                return self._take(len_max) if self._chunks else b""
-            with trio.move_on_at(FAR if due_s is None else due_s):
+        while not self.broken and (due_s := self._due_s()) > trio.current_time():
+            with trio.move_on_at(due_s):
                 await self._arrived.park()
+
+    def read_now(self, len_max: int) -> bytes:
+        """What has come, empty at the end."""
+        if self.broken:
+            raise ConnectionResetError
+        if self._due_s() > trio.current_time():
+            raise BlockingIOError
+        return self._take(len_max) if self._chunks else b""
+
+    def _due_s(self) -> float:
+        if self._chunks:
+            return self._chunks[0][0]
+        return FAR if self._ended_at_s is None else self._ended_at_s
 
     def _take(self, len_max: int) -> bytes:
         at_s, data = self._chunks.popleft()
@@ -186,9 +194,15 @@ class Stream:
         self.out = out
         self._into = into
         self.send_all = out.send_all
+        self.wait_readable = into.wait_readable
+        self.read_now = into.read_now
 
     async def receive_some(self, max_bytes: int = 65_536) -> bytes:
-        return await self._into.receive_some(max_bytes)
+        await self.wait_readable()
+        try:
+            return self.read_now(max_bytes)
+        except ConnectionResetError as error:
+            raise trio.BrokenResourceError from error
 
     async def send_eof(self) -> None:
         self.out.end()
@@ -319,20 +333,31 @@ class Network:
     def in_effect(self) -> Iterator[None]:
         """The server's module sees this network and no other."""
         with ExitStack() as stack:
-            system = SimpleNamespace(write=self._write)
+            system = SimpleNamespace(read=self._read, write=self._write)
             poll = SimpleNamespace(poll=lambda: _Poll(self), POLLRDHUP=select.POLLRDHUP)
             stack.enter_context(patch.object(server, "os", system))
             stack.enter_context(patch.object(peers, "select", poll))
+            stack.enter_context(patch.object(trio.lowlevel, "wait_readable", _wait_readable))
             stack.enter_context(patch.object(trio, "SocketListener", Listener))
             stack.enter_context(patch.object(trio, "SocketStream", lambda stream: stream))
             stack.enter_context(patch.object(trio.socket, "from_stdlib_socket", lambda sock: sock))
             yield
 
     def _write(self, fd: int, data: bytes) -> int:
+        return self._accepted(fd).out.write_now(data)
+
+    def _read(self, fd: int, len_max: int) -> bytes:
+        return self._accepted(fd).read_now(len_max)
+
+    def _accepted(self, fd: int) -> Stream:
         link = self.accepted.get(fd)
         if link is None:
             raise OSError(errno.EBADF, "closed")
-        return link.server.out.write_now(data)
+        return link.server
+
+
+async def _wait_readable(stream: Stream) -> None:
+    await stream.wait_readable()
 
 
 class _Poll:
