@@ -33,6 +33,7 @@ from intermute.web.admission import REFUSAL, Admission, Admitted, is_refusable
 from intermute.web.collector import Collector
 from intermute.web.guard import ASGIApp
 from intermute.web.http1 import Http1
+from intermute.web.inbound import Inbound
 from intermute.web.listeners import (
     ListenError,
     address_of,
@@ -54,7 +55,6 @@ __all__ = [
 RECEIVE_LEN_MAX = 64 * 1024
 WRITES_IN_A_ROW_MAX = 16
 ACCEPTS_IN_A_ROW_MAX = 64
-APP_QUEUE_LEN_MAX = 4
 # How long a peer is read after its last answer, so that the answer is not lost to a reset.
 LINGER_S = 1.0
 # How long what still runs for a peer that went away may take to notice.
@@ -108,9 +108,9 @@ class _Tasks(TaskGroup):
         self._write = write
 
     async def spawn_app(self, app: Any, config: Config, scope: Any, send: Any) -> Any:
-        if scope["type"] != "websocket":
-            return await super().spawn_app(app, config, scope, send)
-        inbound = direct.extend(scope, send, self._write)
+        inbound = Inbound()
+        if scope["type"] == "websocket":
+            direct.extend(scope, send, self._write, inbound)
         receive = cast(Any, inbound.receive)
         run_sync, run = trio.to_thread.run_sync, trio.from_thread.run
         self.nursery.start_soon(_handle, app, config, scope, receive, send, run_sync, run)
@@ -430,7 +430,6 @@ def _configure(limits: ServerLimits) -> Config:
     config.include_server_header = False
     config.h11_max_incomplete_size = limits.headers_len_max
     config.keep_alive_max_requests = sys.maxsize
-    config.max_app_queue_size = APP_QUEUE_LEN_MAX
     config.websocket_max_message_size = limits.websocket_message_len_max
     config.websocket_ping_interval = limits.websocket_ping_interval_s
     return config

@@ -4,86 +4,28 @@ An ASGI message for each frame is most of what a small frame costs. An app finds
 among the extensions of its scope; without one (another server, a test) it does as ASGI says.
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import trio
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, WSStream
 from wsproto.connection import ConnectionState
 
+from intermute.web.inbound import Inbound
+
 __all__ = [
     "EXTENSION",
-    "INBOUND_BYTES_MAX",
-    "INBOUND_LEN_MAX",
     "DirectSocket",
-    "Inbound",
     "extend",
     "text_frame",
 ]
 
 EXTENSION = "intermute.socket"
 
-# What may wait for an app that does not receive; then the client is stopped by its own socket.
-INBOUND_LEN_MAX = 64
-INBOUND_BYTES_MAX = 512 * 1024
-
-_MESSAGE = "websocket.receive"
-
-Message = dict[str, Any]
-
 
 class Write(Protocol):
     """Write all of it to the peer, unless what is asked just before says no."""
 
     async def __call__(self, data: bytes, *, only_if: Callable[[], bool]) -> bool: ...
-
-
-class Inbound:
-    """ASGI messages on their way to one app, which is the only one that takes them."""
-
-    def __init__(self) -> None:
-        self._queue: deque[Message] = deque()
-        self._len_bytes = 0
-        self._arrived = trio.lowlevel.ParkingLot()
-        self._taken = trio.lowlevel.ParkingLot()
-
-    async def put(self, message: Message) -> None:
-        """Queue a message; one from the client waits while too much is there."""
-        size = 0
-        if message["type"] == _MESSAGE:
-            while len(self._queue) >= INBOUND_LEN_MAX or self._len_bytes >= INBOUND_BYTES_MAX:
-                await self._taken.park()
-            size = _size(message)
-        self._queue.append(message)
-        self._len_bytes += size
-        self._arrived.unpark()
-
-    async def receive(self) -> Message:
-        """The next message, as ASGI has it."""
-        while not self._queue:
-            await self._arrived.park()
-        message = self._queue.popleft()
-        self._len_bytes -= _size(message)
-        self._taken.unpark()
-        return message
-
-    def take(self) -> list[Message]:
-        """All that the client has sent so far, perhaps nothing."""
-        found = []
-        while self._queue and self._queue[0]["type"] == _MESSAGE:
-            found.append(self._queue.popleft())
-        if found:
-            self._len_bytes = 0
-            self._taken.unpark()
-        return found
-
-
-def _size(message: Message) -> int:
-    if message["type"] != _MESSAGE:
-        return 0
-    text = message["text"]
-    return len(message["bytes"] or b"") if text is None else len(text)
 
 
 class DirectSocket:
@@ -121,14 +63,13 @@ def text_frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
-def extend(scope: Any, app_send: Any, write: Write) -> Inbound:
-    """Put a `DirectSocket` into the scope of a WebSocket; answers the queue of its messages.
+def extend(scope: Any, app_send: Any, write: Write, inbound: Inbound) -> None:
+    """Put a `DirectSocket` into the scope of a WebSocket.
 
     Args:
         app_send: Hypercorn's, a method of the WebSocket's stream.
+        inbound: Where its messages come from.
     """
     stream = app_send.__self__
     assert isinstance(stream, WSStream)
-    inbound = Inbound()
     scope["extensions"][EXTENSION] = DirectSocket(stream, inbound, write)
-    return inbound

@@ -58,7 +58,7 @@ async def test_every_recipient_hears_and_the_blind_one_is_not_seen(server: Serve
         for listener in (to, cc, everything):
             frame = await listener.event()
             assert frame["type"] == "message.created"
-            assert "bcc" not in json.dumps(frame)
+            assert '"bcc"' not in json.dumps(frame)
         assert (await blind.event())["data"]["bcc"] == ["bcc"]
         assert (await other.event())["type"] == "reservation.created"
 

@@ -195,7 +195,7 @@ async def test_a_page_has_the_frames_of_the_websocket(server: Server):
         frame = await listener.event()
     assert (await page(server, agent="eve"))["events"] == [frame]
     assert (await page(server, agent="bob"))["events"] == []
-    assert "bcc" not in json.dumps(await page(server))
+    assert '"bcc"' not in json.dumps(await page(server))
     seen = await page(server, headers={"X-Agent-ID": "zoe"})
     assert seen["events"][0]["data"]["bcc"] == ["eve"]
 

@@ -8,7 +8,7 @@ import trio
 from trio_websocket import wrap_client_stream
 
 from intermute.web.server import ServerLimits, address_of, open_tcp_listeners, serve
-from intermute.web.sockets import EXTENSION, INBOUND_BYTES_MAX, INBOUND_LEN_MAX, Inbound, text_frame
+from intermute.web.sockets import EXTENSION, text_frame
 
 from .test_traps_harness import (
     HANG_S,
@@ -20,13 +20,6 @@ from .test_traps_harness import (
     read_to_end,
     shrink_buffers,
 )
-
-
-def message(text: str | None = "x", data: bytes | None = None) -> dict[str, Any]:
-    return {"type": "websocket.receive", "text": text, "bytes": data}
-
-
-LEFT = {"type": "websocket.disconnect", "code": 1006}
 
 
 @asynccontextmanager
@@ -216,48 +209,6 @@ async def test_all_that_waits_is_taken_at_once_in_order():
             await stream.send_all(b"".join(frame(str(n).encode()) for n in range(500)))
             await done.wait()
     assert seen == [str(number) for number in range(500)]
-
-
-async def test_inbound_is_bounded_in_number():
-    inbound = Inbound()
-    async with trio.open_nursery() as nursery:
-
-        async def flood() -> None:
-            while True:
-                await inbound.put(message())
-
-        nursery.start_soon(flood)
-        await trio.testing.wait_all_tasks_blocked()
-        assert len(inbound.take()) == INBOUND_LEN_MAX
-        nursery.cancel_scope.cancel()
-
-
-async def test_inbound_is_bounded_in_bytes():
-    inbound = Inbound()
-    size = INBOUND_BYTES_MAX // 4
-    async with trio.open_nursery() as nursery:
-
-        async def flood() -> None:
-            while True:
-                await inbound.put(message(None, b"x" * size))
-
-        nursery.start_soon(flood)
-        await trio.testing.wait_all_tasks_blocked()
-        for _ in range(3):
-            assert (await inbound.receive())["bytes"]
-            await trio.testing.wait_all_tasks_blocked()
-            assert len(inbound._queue) == 4
-        nursery.cancel_scope.cancel()
-
-
-async def test_that_the_client_left_is_said_however_full_it_is_and_last():
-    inbound = Inbound()
-    for _ in range(INBOUND_LEN_MAX):
-        await inbound.put(message())
-    await inbound.put(LEFT)
-    assert len(inbound.take()) == INBOUND_LEN_MAX
-    assert inbound.take() == []
-    assert await inbound.receive() == LEFT
 
 
 # -- The life of a connection
