@@ -202,14 +202,14 @@ class _Connection:
             if self._admission.is_full() and self._is_between_requests() and is_refusable(data):
                 await self._refuse()
             elif not self._discarding:
-                if self._idle and not self._in_headers:
-                    self._in_headers = True
-                    self._read_until(self._wait_s())
                 await self._protocol.handle(RawData(data))
                 if isinstance(self._protocol.stream, WSStream) and not self._discarding:
                     self._read_until(self._limits.websocket_idle_timeout_s)
                 elif not self._idle:
                     self._watch_body()
+                elif not self._in_headers and not self._is_between_requests():
+                    self._in_headers = True
+                    self._read_until(self._limits.header_timeout_s)
             if not data:
                 return
 
@@ -286,19 +286,16 @@ class _Connection:
         # the app may end the stream as soon as it runs.
         if trio.lowlevel.current_task() is not self._reader:
             await self._give_way()
-        try:
-            self._send_lock.acquire_nowait()
-        except trio.WouldBlock:
-            pass
-        else:
-            try:
-                if not only_if():
-                    return False
-                sent = self._write_now(data)
-                if sent < len(data):
+        if not self._send_lock.locked():
+            if not only_if():
+                return False
+            sent = self._write_now(data)
+            if sent < len(data):
+                self._send_lock.acquire_nowait()
+                try:
                     await self._write_shielded(data[sent:])
-            finally:
-                self._send_lock.release()
+                finally:
+                    self._send_lock.release()
             return True
         async with self._send_lock:
             if only_if():
