@@ -6,11 +6,12 @@ RUN    := $(VENV)/bin/
 ARGS   ?=
 REPO   ?= .
 AGENTS ?= 6
+TOWNS  ?= 3000
 
 # Without bytecode each worker and each server that a test starts would compile everything anew.
-test proof: export PYTHONDONTWRITEBYTECODE =
+test proof nightly: export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: serve test proof check demo bench coverage tmux lock clean
+.PHONY: serve test proof nightly check demo bench coverage tmux lock clean
 
 serve: $(READY)
 	$(RUN)intermute serve $(ARGS)
@@ -25,6 +26,10 @@ proof: $(READY) tmux
 	INTERMUTE_PROOF=1 $(RUN)python -m pytest -vv -n auto --dist worksteal -o faulthandler_timeout=1800 \
 	  tests/faults tests/simulation tests/hostile tests/planted tests/bench \
 	  tests/properties tests/domain/test_deadlock.py $(ARGS)
+
+# So many simulated towns with seeds of their own, a second or two of processor time each.
+nightly: $(READY)
+	SIMULATION_TOWNS=$(TOWNS) $(RUN)python -m pytest -vv -n auto --dist worksteal tests/simulation/test_whole_app.py $(ARGS)
 
 check: $(READY)
 	$(RUN)ruff check .

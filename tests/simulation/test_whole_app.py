@@ -3,6 +3,8 @@
 Some seeds are the same in every run and some are new. To live one again:
 
     SIMULATION_SEED=12345 pytest tests/simulation/test_whole_app.py
+
+SIMULATION_TOWNS says how many new ones there are.
 """
 
 import logging
@@ -19,8 +21,8 @@ from ..effort import effort
 from .town import live
 
 FIXED = (1, 4, 6, *range(100, 100 + effort(0, 100)))
-FRESH = effort(3, 600)
-PARTS = 4
+FRESH = int(os.environ.get("SIMULATION_TOWNS") or effort(3, 600))
+PARTS = min(8, FRESH)
 # What happens in the fixed ones, as far as a simulation is worth nothing without it.
 REACHED = (
     "crash",
