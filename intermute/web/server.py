@@ -199,6 +199,9 @@ class _Connection:
                 data = await self._receive()
             except (OSError, trio.ClosedResourceError):
                 return
+            if self._reading.cancel_called:
+                # What comes in the moment in which the connection ends is not begun.
+                return
             if self._admission.is_full() and self._is_between_requests() and is_refusable(data):
                 await self._refuse()
             elif not self._discarding:

@@ -3,12 +3,16 @@ import os
 import resource
 import socket
 import stat
+from contextlib import suppress
+from functools import partial
 
 import pytest
 import trio
+import trio.testing
 from hypercorn.utils import LifespanFailureError
 
 from intermute.web import listeners
+from intermute.web.peers import PEER
 from intermute.web.server import (
     ListenError,
     ServerLimits,
@@ -175,6 +179,58 @@ async def test_an_app_that_refuses_to_start_leaves_nothing_behind(tmp_path):
         await serve(broken, opened, shutdown=trio.sleep_forever)
     assert caught.group_contains(LifespanFailureError, match="no disk")
     assert not path.exists()
+
+
+@pytest.mark.parametrize("rounds", range(8))
+async def test_a_request_that_meets_the_shutdown_is_answered_or_not_begun(rounds):
+    """It arrives so many rounds of the loop after the word to stop; the order in one is chance."""
+    begun, told, go, stop = [], [], trio.Event(), trio.Event()
+
+    async def slow(scope, receive, send) -> None:
+        if scope["type"] == "lifespan":
+            await app(scope, receive, send)
+            return
+        begun.append(scope["path"])
+        if scope["path"] != "/first":
+            with scope["state"][PEER].watched(partial(told.append, "left")):
+                await go.wait()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    def request(path: bytes) -> bytes:
+        return b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path
+
+    opened, ready = open_tcp_listeners("127.0.0.1", 0, user_timeout_ms=1000), trio.Event()
+    answers = []
+
+    async def read_to_end(stream) -> None:
+        with suppress(trio.BrokenResourceError):
+            answers.extend([data async for data in stream])
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            start = partial(serve, slow, opened, shutdown=stop.wait, on_ready=ready.set)
+            nursery.start_soon(start)
+            await ready.wait()
+            streams = [await trio.open_tcp_stream(*address_of(opened[0])) for _ in range(8)]
+            for stream in streams:
+                await stream.send_all(request(b"/first"))
+                assert b"204" in await stream.receive_some()
+            begun.clear()
+            stop.set()
+            for _ in range(rounds):
+                await trio.lowlevel.checkpoint()
+            for stream in streams:
+                with suppress(OSError):
+                    os.write(stream.socket.fileno(), request(b"/slow"))
+            for stream in streams:
+                nursery.start_soon(read_to_end, stream)
+            await trio.testing.wait_all_tasks_blocked()
+            go.set()
+        for stream in streams:
+            await stream.aclose()
+    assert not told
+    assert sum(data.count(b"HTTP/1.1 204") for data in answers) == len(begun)
 
 
 async def test_cancelling_leaves_nothing_behind(tmp_path):
