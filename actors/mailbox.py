@@ -9,7 +9,7 @@ exception in the middle of a half-filled batch. A deque and one parked task need
 """
 
 from collections import deque
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import attrs
 import trio
@@ -23,8 +23,7 @@ M = TypeVar("M")
 R = TypeVar("R")
 
 
-@attrs.frozen
-class Envelope(Generic[M, R]):
+class Envelope(NamedTuple, Generic[M, R]):
     """A message and the place for its answer."""
 
     message: M

@@ -8,11 +8,10 @@ from intermute.domain.events import EventData, Mark
 from intermute.domain.refusals import Refusal
 from intermute.domain.stamp import Stamp
 from intermute.domain.state import State
-from intermute.domain.values import value
+from intermute.domain.values import Value
 
 
-@value
-class Accepted:
+class Accepted(Value):
     """Yes.
 
     Attributes:

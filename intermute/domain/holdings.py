@@ -29,6 +29,7 @@ class Claim:
             fencing token.
         parsed: The patterns, parsed, in the order of `patterns`.
         terms: What it is for, see `terms_of`.
+        wild_len: See `wild_len`.
     """
 
     key: str
@@ -43,9 +44,17 @@ class Claim:
     cursor: int
     parsed: tuple[Pattern, ...]
     terms: Terms = attrs.field(init=False)
+    wild_len: int = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.terms = terms_of(self.agent_id, self.parsed, self.mode)
+        self.wild_len = wild_len(self.parsed)
+
+    def narrow(self, patterns: tuple[str, ...], parsed: tuple[Pattern, ...]) -> None:
+        """Leave it these patterns only. It must not be filed in the meantime."""
+        self.patterns = patterns
+        self.parsed = parsed
+        self.__attrs_post_init__()
 
 
 @attrs.define(kw_only=True)
@@ -80,7 +89,7 @@ class Ticket(Claim):
 
 def wild_len(parsed: Iterable[Pattern]) -> int:
     """Characters of those patterns that are no plain paths."""
-    return sum(len(pattern.text) for pattern in parsed if not pattern.is_literal)
+    return sum([len(pattern.text) for pattern in parsed if pattern.path is None])
 
 
 def terms_of(agent_id: str, parsed: Iterable[Pattern], mode: Mode) -> Terms:
@@ -135,9 +144,7 @@ class Holdings(Generic[T]):
     def narrow(self, claim: T, patterns: tuple[str, ...], parsed: tuple[Pattern, ...]) -> None:
         """Leave the claim these patterns only."""
         self._unfile(claim)
-        claim.patterns = patterns
-        claim.parsed = parsed
-        claim.terms = terms_of(claim.agent_id, parsed, claim.mode)
+        claim.narrow(patterns, parsed)
         self._file(claim)
 
     def _file(self, claim: T) -> None:
@@ -147,7 +154,8 @@ class Holdings(Generic[T]):
         count = self.patterns_by_agent.get(claim.agent_id, 0)
         self.patterns_by_agent[claim.agent_id] = count + len(claim.parsed)
         self.patterns_len += len(claim.parsed)
-        self._count_wild(claim, 1)
+        if claim.wild_len:
+            self._count_wild(claim.agent_id, claim.wild_len)
         index = self._indexes.get(claim.mode)
         if index is None:
             index = PatternIndex(case_sensitive=self._case_sensitive)
@@ -163,7 +171,8 @@ class Holdings(Generic[T]):
             self.patterns_by_agent[claim.agent_id] = left
         else:
             del self.patterns_by_agent[claim.agent_id]
-        self._count_wild(claim, -1)
+        if claim.wild_len:
+            self._count_wild(claim.agent_id, -claim.wild_len)
         index = self._indexes[claim.mode]
         for ordinal in range(len(claim.parsed)):
             index.remove((claim.key, ordinal))
@@ -211,15 +220,12 @@ class Holdings(Generic[T]):
                     heapq.heappush(self._deadlines, (claim.deadline_us, key))
         return list(found.values())
 
-    def _count_wild(self, claim: T, sign: int) -> None:
-        length = wild_len(claim.parsed)
-        if length:
-            agent_id = claim.agent_id
-            left = self.wild_len_by_agent.get(agent_id, 0) + sign * length
-            if left:
-                self.wild_len_by_agent[agent_id] = left
-            else:
-                del self.wild_len_by_agent[agent_id]
+    def _count_wild(self, agent_id: str, more: int) -> None:
+        left = self.wild_len_by_agent.get(agent_id, 0) + more
+        if left:
+            self.wild_len_by_agent[agent_id] = left
+        else:
+            del self.wild_len_by_agent[agent_id]
 
     def forget_warnings(self, warned_us: int) -> None:
         """Do not warn again of what was due by then."""

@@ -20,7 +20,7 @@ from intermute.domain.pokes import ASYNC, LIVE
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.stamp import Stamp, make_id
 from intermute.domain.state import Agent, State
-from intermute.domain.values import value
+from intermute.domain.values import Value
 from intermute.domain.views import (
     BroadcastView,
     EnvelopeView,
@@ -40,8 +40,7 @@ _ordinary_policy: Callable[[Agent], str] = attrgetter("policy")
 _live_policy: Callable[[Agent], str] = attrgetter("live_contact_policy")
 
 
-@value
-class Recipients:
+class Recipients(Value):
     """Whom a message goes to, nobody twice."""
 
     to: tuple[str, ...]

@@ -23,7 +23,7 @@ from intermute.domain.panes import Window
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.stamp import Stamp
 from intermute.domain.state import FOCUS_UNKNOWN, State
-from intermute.domain.values import value
+from intermute.domain.values import Value
 from intermute.domain.views import PokeView, SettledView, SurfacedView
 
 ASYNC, LIVE, BOTH = "async", "live", "both"
@@ -34,8 +34,7 @@ RATE_LIMITED: Final = "rate_limited"
 INTERRUPTED: Final = "interrupted"
 
 
-@value
-class Plan:
+class Plan(Value):
     """What is to be typed for a message.
 
     Attributes:

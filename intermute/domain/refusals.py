@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-import attrs
+from msgspec import field
 
-from intermute.domain.values import value
+from intermute.domain.values import Value
 
 
 class Code(StrEnum):
@@ -63,8 +63,7 @@ class Code(StrEnum):
     DELIVERY_FAILED = "delivery_failed"
 
 
-@value
-class Refusal:
+class Refusal(Value):
     """No, and why.
 
     Attributes:
@@ -75,4 +74,4 @@ class Refusal:
 
     code: Code
     detail: str
-    data: Mapping[str, Any] = attrs.field(factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)

@@ -30,7 +30,7 @@ from intermute.domain.refusals import Code, Refusal
 from intermute.domain.stamp import Stamp, make_id
 from intermute.domain.state import State
 from intermute.domain.times import iso
-from intermute.domain.values import value
+from intermute.domain.values import Value
 from intermute.domain.views import CheckedView, ReservationView
 from intermute.globs import Pattern, TooMuchWork, Work
 
@@ -65,8 +65,7 @@ def view(
     )
 
 
-@value
-class Want:
+class Want(Value):
     """A set of patterns that somebody wants and cannot have now.
 
     Attributes:
@@ -169,13 +168,15 @@ def refuse_amount(
             f"the project has {total} patterns and may have {limits.PATTERNS_ACTIVE_MAX}",
             {"held": total, "limit": limits.PATTERNS_ACTIVE_MAX},
         )
-    wild = holdings.wild_len_by_agent.get(agent_id, 0) + line.wild_len_by_agent.get(agent_id, 0)
-    return _refuse_wild(wild - wild_len(instead_of), parsed)
-
-
-def _refuse_wild(held_len: int, parsed: Sequence[Pattern]) -> Refusal | None:
-    """Bound what can be made slow on purpose; plain paths are free of this."""
     length = wild_len(parsed)
+    if not length:
+        return None
+    wild = holdings.wild_len_by_agent.get(agent_id, 0) + line.wild_len_by_agent.get(agent_id, 0)
+    return _refuse_wild(wild - wild_len(instead_of), length)
+
+
+def _refuse_wild(held_len: int, length: int) -> Refusal | None:
+    """Bound what can be made slow on purpose; plain paths are free of this."""
     if not length or held_len + length <= limits.WILD_LEN_MAX:
         return None
     return Refusal(
@@ -191,7 +192,7 @@ def check(state: State, command: CheckPaths, stamp: Stamp, caller: Caller) -> De
     parsed = parse_all(command.patterns, case_sensitive=state.case_sensitive)
     if isinstance(parsed, Refusal):
         return parsed
-    refusal = _refuse_wild(0, parsed) or refuse_stale(state, command.fencing_token)
+    refusal = _refuse_wild(0, wild_len(parsed)) or refuse_stale(state, command.fencing_token)
     if refusal is not None:
         return refusal
     work = Work(limits.PATTERN_WORK_MAX)

@@ -8,11 +8,10 @@ import hashlib
 import re
 import uuid
 
-from intermute.domain.values import value
+from intermute.domain.values import Value
 
 
-@value
-class Stamp:
+class Stamp(Value):
     """When a command arrived and the randomness it may use.
 
     Attributes:

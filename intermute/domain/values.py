@@ -1,17 +1,15 @@
 """How values are declared: commands, events, views and whatever else is made and never changed."""
 
-from typing import TypeVar, dataclass_transform
+from typing import dataclass_transform
 
-import attrs
-
-T = TypeVar("T")
+from msgspec import Struct, field
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(attrs.field,))
-def value(cls: type[T]) -> type[T]:
-    """An attrs class with slots whose instances are never changed.
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+class Value(Struct, frozen=True, gc=False):
+    """A value: its annotated members, which are set once.
 
-    The type checker holds that, not the instance: a dozen values are made for each command, and
-    an attrs class that freezes its instances takes three times as long to make one.
+    A struct, because a dozen are made for each command, and an attrs class takes twice as long to
+    make one even when nothing keeps its instances from being changed. The collector of garbage does
+    not look at values: none refers to something that refers back to it.
     """
-    return attrs.define(cls)

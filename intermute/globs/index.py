@@ -9,7 +9,7 @@ from intermute.globs.automaton import CHOICES_MAX, Automaton, Choices
 from intermute.globs.decide import overlap
 from intermute.globs.pattern import Pattern
 from intermute.globs.product import Product
-from intermute.globs.segments import WildSegment, filings_of
+from intermute.globs.segments import Segment, WildSegment, filings_of
 from intermute.globs.trie import Node, WildEdges
 from intermute.globs.union import Union
 from intermute.globs.work import (
@@ -86,19 +86,20 @@ class PatternIndex(Generic[Key]):
         pattern = self._patterns.pop(key)
         self._manifold.discard(key)
         for filing in filings_of(pattern):
-            way = [self._root]
+            node = self._root
+            way: list[tuple[Node[Key], Segment]] = []
             for segment in filing.segments:
-                node = way[-1].follow(segment)
-                if node is None:
+                way.append((node, segment))
+                after = node.follow(segment)
+                if after is None:
                     # An equal expansion of the same pattern has been taken out already.
                     break
-                way.append(node)
+                node = after
             else:
-                way[-1].take(key, filing)
-                for segment in reversed(filing.segments):
-                    if not way.pop().is_empty():
-                        break
-                    way[-1].cut(segment)
+                node.take(key, filing)
+                while way and node.is_empty():
+                    node, segment = way.pop()
+                    node.cut(segment)
 
     def overlapping(self, pattern: Pattern, work: Work | None = None) -> Iterator[Key]:
         """The keys of all patterns that overlap the given one, each once.

@@ -172,7 +172,7 @@ class Projects:
             if refusal is not None:
                 return refusal
         self._names[tag] = name
-        told = await self._actors.ask(tag, self._ask(command, caller, idempotency))
+        told = await self._actors.send(tag, self._ask(command, caller, idempotency)).wait()
         assert isinstance(told, Told)
         return told
 

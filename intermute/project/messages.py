@@ -10,11 +10,10 @@ from actors import Reply
 from intermute.domain.commands import Caller, Command
 from intermute.domain.decision import Decision
 from intermute.domain.stamp import Stamp
-from intermute.domain.values import value
+from intermute.domain.values import Value
 
 
-@value
-class Idempotency:
+class Idempotency(Value):
     """A request that may be asked again.
 
     Attributes:
@@ -26,8 +25,7 @@ class Idempotency:
     fingerprint: bytes
 
 
-@value
-class Ask:
+class Ask(Value):
     """A command with all that belongs to it."""
 
     command: Command
@@ -36,8 +34,7 @@ class Ask:
     idempotency: Idempotency | None = None
 
 
-@value
-class Together:
+class Together(Value):
     """Several commands that are decided one after another and become durable as one.
 
     Each has its own answer: a refusal of one does not touch the others.
@@ -46,8 +43,7 @@ class Together:
     asks: tuple[Ask, ...]
 
 
-@value
-class Told:
+class Told(Value):
     """A decision and where it stands in the project's order.
 
     Attributes:

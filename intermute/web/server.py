@@ -65,7 +65,6 @@ _ACCEPT_OUT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOB
 # What a peer can cause in the protocol code; any of these ends its connection only.
 _PEER_FAULTS = (OSError, ValueError, h11.ProtocolError, WebsocketProtocolError)
 
-
 _log = logging.getLogger("intermute.web.server")
 
 

@@ -2,8 +2,7 @@
 
 from typing import Annotated, Any
 
-import attrs
-from msgspec import Meta
+from msgspec import Meta, field
 
 from intermute.domain import limits
 from intermute.domain.commands import (
@@ -15,7 +14,7 @@ from intermute.domain.commands import (
 )
 from intermute.domain.state import FOCUS_STATES, POLICIES
 from intermute.domain.times import iso, iso_seconds
-from intermute.domain.values import value
+from intermute.domain.values import Value
 from intermute.domain.views import (
     AgentView,
     ContactsView,
@@ -42,8 +41,7 @@ MetadataChange = Annotated[
 ]
 
 
-@value
-class RegisterBody:
+class RegisterBody(Value):
     project: Project = ""
     name: Name = ""
     session_id: SessionId = ""
@@ -52,24 +50,20 @@ class RegisterBody:
     status: Status | None = None
 
 
-@value
-class _HeartbeatBody:
+class _HeartbeatBody(Value):
     focus_state: Status = ""
 
 
-@value
-class _MetadataBody:
-    metadata: MetadataChange = attrs.field(factory=dict)
+class _MetadataBody(Value):
+    metadata: MetadataChange = field(default_factory=dict)
 
 
-@value
-class _PolicyBody:
+class _PolicyBody(Value):
     policy: Status = ""
     live_contact_policy: Status = ""
 
 
-@value
-class _ContactBody:
+class _ContactBody(Value):
     contact_id: AgentId = ""
     contact: AgentId = ""
 

@@ -2,12 +2,11 @@
 
 from typing import Annotated, Any
 
-import attrs
-from msgspec import Meta
+from msgspec import Meta, field
 
 from intermute.domain import limits
 from intermute.domain.commands import SendMessage
-from intermute.domain.values import value
+from intermute.domain.values import Value
 from intermute.domain.views import MessageView
 from intermute.wire.agents import AgentId
 from intermute.wire.bodies import BadRequest, convert, convert_from, line
@@ -22,30 +21,27 @@ _ASKED_ID_LEN_MAX = limits.MESSAGE_ID_LEN_MAX - 1 - max(map(len, ANSWERS))
 Note = Annotated[str, Meta(max_length=limits.REASON_LEN_MAX)]
 
 
-@value
-class _RequestBody:
+class _RequestBody(Value):
     """`sender` is the member `from`, which is no name in Python."""
 
     sender: AgentId = ""
     agent_id: AgentId = ""
     agent: AgentId = ""
-    patterns: Patterns = attrs.field(factory=list)
+    patterns: Patterns = field(default_factory=list)
     note: Note = ""
 
 
-@value
-class _AnswerBody:
+class _AnswerBody(Value):
     agent_id: AgentId = ""
     agent: AgentId = ""
     request_id: Annotated[str, Meta(max_length=limits.MESSAGE_ID_LEN_MAX)] = ""
     answer: Annotated[str, Meta(max_length=20)] = ""
-    patterns: Patterns = attrs.field(factory=list)
+    patterns: Patterns = field(default_factory=list)
     note: Note = ""
     fencing_token: int | None = None
 
 
-@value
-class Wanted:
+class Wanted(Value):
     """What somebody asks a holder for."""
 
     sender: str
@@ -53,8 +49,7 @@ class Wanted:
     note: str
 
 
-@value
-class Answer:
+class Answer(Value):
     """What a holder answers. `patterns` is what it keeps, when it narrows."""
 
     holder: str

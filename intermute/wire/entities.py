@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import attrs
+import msgspec
 from msgspec import Meta
 
 from intermute.domain import limits
@@ -21,7 +21,7 @@ from intermute.domain.entities.kinds import INSIGHT, KINDS, Entity, Field, Kind,
 from intermute.domain.events import EntityKept, EventData
 from intermute.domain.events.entities import CujLinkEvent
 from intermute.domain.times import iso
-from intermute.domain.values import value
+from intermute.domain.values import Value
 from intermute.domain.views import LinkView
 from intermute.wire.agents import AgentId, Project
 from intermute.wire.bodies import BadRequest, convert, line
@@ -39,8 +39,7 @@ _SECOND_US = 1_000_000
 _LATEST_US = 253_402_300_799_999_999
 
 
-@value
-class EntityBody:
+class EntityBody(Value):
     """What a body says of an entity; None, or missing in `fields`, is what it leaves out."""
 
     project: str
@@ -51,29 +50,25 @@ class EntityBody:
     fields: dict[str, Any]
 
 
-@value
-class _Step:
+class _Step(Value):
     order: int = 0
     action: Item = ""
     expected: Item = ""
-    alternatives: Alternatives = attrs.field(factory=list)
+    alternatives: Alternatives = msgspec.field(default_factory=list)
 
 
-@value
-class _AssignBody:
+class _AssignBody(Value):
     agent: AgentId = ""
     agent_id: AgentId = ""
     reassign: bool = False
     version: int | None = None
 
 
-@value
-class _InsightLinkBody:
+class _InsightLinkBody(Value):
     spec_id: EntityId = ""
 
 
-@value
-class _CujLinkBody:
+class _CujLinkBody(Value):
     feature_id: EntityId = ""
 
 
@@ -96,8 +91,8 @@ def _shape_of(kind: Kind) -> type[Any]:
         "updated_at": Time,
         **{field.name: _type(field) for field in kind.fields},
     }
-    members = {name: attrs.field(default=None, type=of | None) for name, of in types.items()}
-    return attrs.make_class(f"{kind.name.title()}Body", members)
+    members = [(name, of | None, None) for name, of in types.items()]
+    return msgspec.defstruct(f"{kind.name.title()}Body", members)
 
 
 _SHAPES = {kind.name: _shape_of(kind) for kind in KINDS.values()}

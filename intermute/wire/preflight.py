@@ -2,13 +2,12 @@
 
 from typing import Annotated, Any
 
-import attrs
-from msgspec import Meta
+from msgspec import Meta, field
 
 from intermute.domain import limits
 from intermute.domain.commands import CheckPaths, PlannedStep, PreflightPlan
 from intermute.domain.modes import Mode
-from intermute.domain.values import value
+from intermute.domain.values import Value
 from intermute.domain.views import PlanView
 from intermute.wire.agents import AgentId, Project
 from intermute.wire.bodies import BadRequest, convert, line
@@ -18,34 +17,31 @@ from intermute.wire.reservations import ModeText, Patterns, PatternText, check, 
 StepId = Annotated[str, Meta(max_length=limits.STEP_ID_LEN_MAX)]
 
 
-@value
-class CheckBody:
+class CheckBody(Value):
     project: Project = ""
     agent: AgentId = ""
     agent_id: AgentId = ""
     path: PatternText = ""
     path_pattern: PatternText = ""
-    patterns: Patterns = attrs.field(factory=list)
+    patterns: Patterns = field(default_factory=list)
     mode: ModeText = ""
     fencing_token: int | None = None
 
 
-@value
-class PlanBody:
+class PlanBody(Value):
     project: Project = ""
-    steps: list[dict[str, Any]] = attrs.field(factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
 
 
-@value
-class _Step:
+class _Step(Value):
     id: StepId = ""
     agent: AgentId = ""
     agent_id: AgentId = ""
     path: PatternText = ""
     path_pattern: PatternText = ""
-    patterns: Patterns = attrs.field(factory=list)
+    patterns: Patterns = field(default_factory=list)
     mode: ModeText = ""
-    after: Annotated[list[StepId], Meta(max_length=limits.STEPS_MAX)] = attrs.field(factory=list)
+    after: Annotated[list[StepId], Meta(max_length=limits.STEPS_MAX)] = field(default_factory=list)
 
 
 def read_check(members: dict[str, Any]) -> CheckBody:

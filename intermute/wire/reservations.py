@@ -3,8 +3,7 @@
 import math
 from typing import Annotated, Any
 
-import attrs
-from msgspec import Meta
+from msgspec import Meta, field
 
 from intermute.domain import limits
 from intermute.domain.commands import (
@@ -17,7 +16,7 @@ from intermute.domain.commands import (
 )
 from intermute.domain.modes import ABBREVIATIONS, Mode, parse_mode
 from intermute.domain.times import iso
-from intermute.domain.values import value
+from intermute.domain.values import Value
 from intermute.domain.views import CheckedView, FenceView, ReservationView
 from intermute.wire.agents import AgentId, Project
 from intermute.wire.bodies import BadRequest, convert, decimal, line
@@ -30,15 +29,14 @@ Reason = Annotated[str, Meta(max_length=limits.REASON_LEN_MAX)]
 ModeText = Annotated[str, Meta(max_length=32)]
 
 
-@value
-class ReserveBody:
+class ReserveBody(Value):
     project: Project = ""
     agent_id: AgentId = ""
     agent: AgentId = ""
     path_pattern: PatternText = ""
     path: PatternText = ""
-    patterns: Patterns = attrs.field(factory=list)
-    glob_patterns: Patterns = attrs.field(factory=list)
+    patterns: Patterns = field(default_factory=list)
+    glob_patterns: Patterns = field(default_factory=list)
     exclusive: bool | None = None
     shared: bool | None = None
     mode: ModeText = ""
@@ -51,8 +49,7 @@ class ReserveBody:
     queue_seconds: int = 0
 
 
-@value
-class _HoldersBody:
+class _HoldersBody(Value):
     """What the holder of a reservation may say of it; each request takes some of this."""
 
     agent_id: AgentId = ""
@@ -60,25 +57,21 @@ class _HoldersBody:
     fencing_token: int | None = None
 
 
-@value
 class _RenewBody(_HoldersBody):
     ttl_minutes: int = 0
     ttl_seconds: int = 0
 
 
-@value
 class _NarrowBody(_HoldersBody):
-    patterns: Patterns = attrs.field(factory=list)
+    patterns: Patterns = field(default_factory=list)
     path_pattern: PatternText = ""
 
 
-@value
 class _HandoverBody(_HoldersBody):
     to: AgentId = ""
 
 
-@value
-class _ForceBody:
+class _ForceBody(Value):
     reason: Reason = ""
 
 

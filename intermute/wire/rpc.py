@@ -2,8 +2,7 @@
 
 from typing import Annotated, Any, TypeGuard
 
-import attrs
-from msgspec import Meta
+from msgspec import Meta, field
 
 from intermute.domain.limits import (
     BATCH_COMMANDS_MAX,
@@ -12,7 +11,7 @@ from intermute.domain.limits import (
     METHOD_LEN_MAX,
     REQUEST_ID_LEN_MAX,
 )
-from intermute.domain.values import value
+from intermute.domain.values import Value
 from intermute.wire.agents import Project
 from intermute.wire.bodies import BadRequest, convert
 
@@ -26,8 +25,7 @@ RequestId = str | int | None
 Method = Annotated[str, Meta(max_length=METHOD_LEN_MAX)]
 
 
-@value
-class Request:
+class Request(Value):
     """One thing that is asked for.
 
     Attributes:
@@ -45,8 +43,7 @@ class Request:
     wants_answer: bool = True
 
 
-@value
-class Malformed:
+class Malformed(Value):
     """What is no request, and what is wrong with it."""
 
     request_id: RequestId
@@ -55,8 +52,7 @@ class Malformed:
     wants_answer: bool = True
 
 
-@value
-class Batch:
+class Batch(Value):
     """The commands of a batch over HTTP, and the project of those that name none.
 
     Attributes:
@@ -64,18 +60,16 @@ class Batch:
     """
 
     requests: list[Request]
-    answered: list[bool] = attrs.field(factory=list)
+    answered: list[bool] = field(default_factory=list)
     project: str | None = None
 
 
-@value
-class _BatchBody:
-    commands: list[dict[str, Any]] = attrs.field(factory=list)
+class _BatchBody(Value):
+    commands: list[dict[str, Any]] = field(default_factory=list)
     project: Project = ""
 
 
-@value
-class _CommandBody:
+class _CommandBody(Value):
     method: Method = ""
     params: dict[str, Any] | None = None
     id: Annotated[str, Meta(max_length=REQUEST_ID_LEN_MAX)] | int | None = None

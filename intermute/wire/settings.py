@@ -3,21 +3,19 @@
 from typing import Any
 
 from intermute.domain.commands import ConfigureProject
-from intermute.domain.values import value
+from intermute.domain.values import Value
 from intermute.domain.views import ProjectView
 from intermute.wire.agents import Project
 from intermute.wire.bodies import BadRequest, convert
 
 
-@value
-class SettingsBody:
+class SettingsBody(Value):
     project: Project = ""
     case_sensitive: bool | None = None
     live_transport: bool | None = None
 
 
-@value
-class SettingsChange:
+class SettingsChange(Value):
     """What a request asks for. `live` is a word of `ConfigureProject`, None where it says none."""
 
     project: str

@@ -4,15 +4,14 @@ from typing import Any
 
 from intermute.domain.modes import Mode
 from intermute.domain.times import iso
-from intermute.domain.values import value
+from intermute.domain.values import Value
 from intermute.domain.views import QueuedView, TicketView
 from intermute.wire.agents import AgentId
 from intermute.wire.bodies import convert, line
 from intermute.wire.problems import conflict
 
 
-@value
-class _WhoBody:
+class _WhoBody(Value):
     agent_id: AgentId = ""
     agent: AgentId = ""
 

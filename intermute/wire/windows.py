@@ -7,7 +7,7 @@ from msgspec import Meta
 from intermute.domain import limits
 from intermute.domain.commands import RegisterWindow
 from intermute.domain.times import iso
-from intermute.domain.values import value
+from intermute.domain.values import Value
 from intermute.domain.views import WindowExpiredView, WindowView
 from intermute.domain.windows import is_tmux_target
 from intermute.wire.agents import AgentId, Project
@@ -19,8 +19,7 @@ Target = Annotated[str, Meta(max_length=limits.TMUX_TARGET_LEN_MAX)]
 Token = Annotated[str, Meta(max_length=200)]
 
 
-@value
-class WindowBody:
+class WindowBody(Value):
     project: Project = ""
     window_uuid: WindowUuid = ""
     agent_id: AgentId = ""

@@ -2,7 +2,6 @@
 
 import uuid
 
-import attrs
 import pytest
 
 from intermute.domain import limits
@@ -288,7 +287,7 @@ def test_a_project_has_so_many_agents_and_no_more():
 
 def test_an_operator_has_no_special_way_into_a_session():
     command = register_command(session_id=SESSIONS[ALICE])
-    who = attrs.evolve(Caller(), operator=True)
+    who = Caller(operator=True)
     check([registered(ALICE)], command, Code.ACTIVE_SESSION_CONFLICT, who=who)
 
 

@@ -1,6 +1,7 @@
 """Marks of reading and acknowledgement, and broadcasts."""
 
 import pytest
+from msgspec.structs import replace
 
 from intermute.domain.commands import Broadcast, MarkMessage, MarkMessages
 from intermute.domain.events import (
@@ -166,9 +167,7 @@ def test_a_broadcast_goes_to_every_other_agent():
     state = state_of(given)
     decision = ask(state, broadcast(subject="s"))
     (event,) = decision.events
-    expected = everybody(BOB, CAROL, subject="s")
-    expected.broadcast = True
-    assert event == expected
+    assert event == replace(everybody(BOB, CAROL, subject="s"), broadcast=True)
     assert decision.answer == BroadcastView(event.message_id, 4, 2)
     assert decision.actor == ALICE
 

@@ -1,7 +1,7 @@
 """Leases: when they lapse, how they are renewed, what a restart does to them."""
 
-import attrs
 import pytest
+from msgspec.structs import replace
 
 from intermute.domain import limits
 from intermute.domain.commands import (
@@ -389,7 +389,7 @@ def test_a_restart_gives_every_holder_time_to_renew(left_s, outcome):
         "ended": (ReservationExpired("r", ALICE, ("src",), fencing_token=1),),
     }[outcome]
     if outcome == "extended":
-        expected = (attrs.evolve(expected[0], ttl_ms=TTL * 1000),)
+        expected = (replace(expected[0], ttl_ms=TTL * 1000),)
     assert decision.events == expected
     assert decision.answer == ExpiredView(("r",) if outcome == "ended" else ())
     carry_out(state, decision)

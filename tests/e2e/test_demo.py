@@ -9,6 +9,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+from msgspec.structs import replace
 
 from bench.demo import repository
 from bench.demo.evidence import Commit, Conflict, Edit, Evidence, Hold
@@ -115,7 +116,7 @@ def test_a_missing_event_is_caught():
 
 
 def test_time_that_runs_backwards_is_caught():
-    events = (*GOOD.events[:5], attrs.evolve(GOOD.events[5], at_us=4_999))
+    events = (*GOOD.events[:5], replace(GOOD.events[5], at_us=4_999))
     evidence = attrs.evolve(GOOD, events=events)
     assert "event 6 is 1 us older" in check(evidence, LOG, INSIDE)
 
@@ -165,7 +166,7 @@ def test_one_of_several_patterns_is_enough_to_collide():
 
 def test_a_hold_that_never_ended_still_counts():
     evidence = overlapping(created("r2", "boris", "src/a.py"))
-    events = (*evidence.events[:4], attrs.evolve(evidence.events[5], cursor=5))
+    events = (*evidence.events[:4], replace(evidence.events[5], cursor=5))
     said = check(attrs.evolve(evidence, events=events), HOLDS)
     assert "Ada held it exclusively from event 3 to the end" in said
 

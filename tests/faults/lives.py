@@ -4,7 +4,7 @@ import contextlib
 import shutil
 
 import apsw
-import attrs
+from msgspec.structs import replace
 
 from intermute.domain.commands import ReservePaths
 from intermute.domain.decision import Accepted
@@ -109,7 +109,7 @@ def judge(run, scratch, *, look=whole):
     again = [ask for ask in run.failed if ask.idempotency is not None]
     if again:
         # As a client does: the same request, with the stamp of another arrival.
-        told = desk.tell(*(attrs.evolve(ask, stamp=desk.clock.stamp()) for ask in again))
+        told = desk.tell(*(replace(ask, stamp=desk.clock.stamp()) for ask in again))
         assert all(isinstance(one, Told) for one in told)
     look(run.path)
     done = [name for event in log_of(run.path) if (name := _named(event.data))]

@@ -1,7 +1,7 @@
 """What judges a server that was killed has to find what is wrong: here each thing is, in turn."""
 
-import attrs
 import pytest
+from msgspec.structs import replace
 
 from intermute.domain.commands import SendMessage
 
@@ -16,7 +16,7 @@ def log(tmp_path):
     """Two grants, of which the first is given back, and a message."""
     desk = Desk(tmp_path / "x.sqlite3")
     for agent, reason in (("ann", "one"), ("bea", "two")):
-        desk.one(attrs.evolve(reserve(agent, f"of {agent}"), reason=reason))
+        desk.one(replace(reserve(agent, f"of {agent}"), reason=reason))
     first = log_of(desk.path)[0].data.reservation_id
     desk.one(release(first, "ann"))
     desk.one(SendMessage("ann", ("bea",), message_id="m", body="hello"))

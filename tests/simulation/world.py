@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import apsw
-import attrs
+from msgspec.structs import replace
 
 from actors import Envelope
 from intermute.domain import commands, events, limits
@@ -238,7 +238,7 @@ class World:
     def next_ask(self) -> Ask:
         if self.keyed and self.dice.random() < 0.1:
             again = self.dice.choice(self.keyed)
-            return attrs.evolve(again, stamp=self.clock.stamp())
+            return replace(again, stamp=self.clock.stamp())
         who = Caller(operator=True) if self.dice.random() < 0.5 else None
         key = None
         if self.dice.random() < 0.25:
@@ -248,7 +248,7 @@ class World:
         if key is not None and ask.command.changes:
             self.keyed.append(ask)
             return ask
-        return attrs.evolve(ask, idempotency=None)
+        return replace(ask, idempotency=None)
 
     def command(self) -> Command:
         kind = self.dice.choices(

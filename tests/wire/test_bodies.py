@@ -5,12 +5,11 @@ from typing import Annotated
 import pytest
 from msgspec import Meta
 
-from intermute.domain.values import value
+from intermute.domain.values import Value
 from intermute.wire.bodies import BadRequest, convert, decimal, flag, line, read_members
 
 
-@value
-class Shape:
+class Shape(Value):
     name: Annotated[str, Meta(max_length=3)] = ""
     count: int = 0
 

@@ -338,7 +338,7 @@ def test_b22_a_mark_of_a_blind_recipient_names_it_to_itself_and_the_sender(event
 def test_b22_the_list_of_recipients_hides_the_blind_ones(viewer, known):
     kinds = {"b": "to", "c": "cc", "d": "bcc", "e": "bcc"}
     deliveries = [DeliveryView(agent_id, kind) for agent_id, kind in kinds.items()]
-    deliveries[0].read_at_us, deliveries[0].ack_at_us = AT, AT
+    deliveries[0] = DeliveryView("b", "to", read_at_us=AT, ack_at_us=AT)
     shown = wire.recipients(view(**BLIND, ack_required=True), deliveries, viewer)
     assert (shown["message_id"], shown["ack_required"]) == ("m", True)
     assert "".join(each["agent"] for each in shown["recipients"]) == known

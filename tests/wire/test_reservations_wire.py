@@ -1,7 +1,7 @@
 """Reservations and settings on the wire, and refusals as problems."""
 
-import attrs
 import pytest
+from msgspec.structs import replace
 
 from intermute.domain import limits
 from intermute.domain.commands import (
@@ -267,7 +267,7 @@ def test_a_check_that_met_nothing_has_an_empty_list():
 
 
 def test_a_quiet_holder_without_a_reason():
-    shown = problems.conflict(attrs.evolve(CONFLICT, holder="quiet", reason="", mode=Mode.SHARED))
+    shown = problems.conflict(replace(CONFLICT, holder="quiet", reason="", mode=Mode.SHARED))
     assert (shown["holder_alive"], shown["mode"]) == (False, "shared")
     assert "reason" not in shown
 

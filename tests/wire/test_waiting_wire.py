@@ -1,7 +1,7 @@
 """Waiting on the wire: what asks for it, tickets, tokens, and what ends or passes on a lease."""
 
-import attrs
 import pytest
+from msgspec.structs import replace
 
 from intermute.domain import limits
 from intermute.domain.commands import (
@@ -196,7 +196,7 @@ def test_a_ticket_on_the_wire():
 
 
 def test_a_ticket_that_has_ended_has_no_place():
-    ended = attrs.evolve(
+    ended = replace(
         TICKET,
         ended="granted",
         ended_at_us=AT + S,
@@ -231,7 +231,7 @@ def test_a_grant_says_by_when_it_is_to_be_taken_up():
     assert shown["ticket_id"] == "t1"
     assert shown["confirm_by"] == shown["expires_at"]
     assert shown["renew_on_heartbeat"] is True
-    lapsed = attrs.evolve(view, ended="expired", ended_at_us=AT + 30 * S)
+    lapsed = replace(view, ended="expired", ended_at_us=AT + 30 * S)
     assert "confirm_by" not in reservations.reservation(lapsed, now_us=AT)
 
 
@@ -247,9 +247,7 @@ def test_a_fence_on_the_wire():
     }
     assert reservations.fence(fence) == members
     by = SupersededView("r2", "a2", "Bob", 9, "src", "src/a", AT)
-    superseded = attrs.evolve(
-        fence, status="superseded", newest=False, ended_at_us=AT, superseded_by=by
-    )
+    superseded = replace(fence, status="superseded", newest=False, ended_at_us=AT, superseded_by=by)
     assert reservations.fence(superseded) == members | {
         "newest": False,
         "status": "superseded",

@@ -2,14 +2,12 @@
 
 from typing import ClassVar
 
-import attrs
+from msgspec import field
 
 from intermute.domain import views
 from intermute.domain.commands.base import AgentCommand, Command
-from intermute.domain.values import value
 
 
-@value
 class RegisterAgent(Command):
     """Make an agent, or lead one back to its former self when its session is known.
 
@@ -26,7 +24,6 @@ class RegisterAgent(Command):
     status: str | None = None
 
 
-@value
 class Heartbeat(AgentCommand):
     """Say that an agent is alive, and optionally what its attention is on."""
 
@@ -35,16 +32,14 @@ class Heartbeat(AgentCommand):
     focus_state: str | None = None
 
 
-@value
 class MergeMetadata(AgentCommand):
     """Overwrite the given metadata keys; a value of None removes the key."""
 
     kind: ClassVar[str] = "merge_metadata"
     answer: ClassVar[type] = views.AgentView
-    metadata: dict[str, str | None] = attrs.field(factory=dict)
+    metadata: dict[str, str | None] = field(default_factory=dict)
 
 
-@value
 class SetPolicy(AgentCommand):
     """Set who may write to an agent; None keeps the policy as it is."""
 
@@ -54,7 +49,6 @@ class SetPolicy(AgentCommand):
     live_contact_policy: str | None = None
 
 
-@value
 class AddContact(AgentCommand):
     """Put `contact_id` on an agent's contact list; it is no error when it stands there."""
 
@@ -63,7 +57,6 @@ class AddContact(AgentCommand):
     contact_id: str = ""
 
 
-@value
 class RemoveContact(AgentCommand):
     """Take `contact_id` off an agent's contact list."""
 
@@ -72,7 +65,6 @@ class RemoveContact(AgentCommand):
     contact_id: str = ""
 
 
-@value
 class RetireAgent(AgentCommand):
     """End an agent: its reservations are released, its session and token end."""
 

@@ -2,11 +2,10 @@
 
 from typing import ClassVar
 
-from intermute.domain.values import value
+from intermute.domain.values import Value
 
 
-@value
-class Caller:
+class Caller(Value):
     """Whom a command comes from, as far as the edge could tell.
 
     Attributes:
@@ -20,8 +19,7 @@ class Caller:
     operator: bool = False
 
 
-@value
-class Command:
+class Command(Value):
     """Base of all commands."""
 
     kind: ClassVar[str] = ""
@@ -36,7 +34,6 @@ class Command:
         return None
 
 
-@value
 class AgentCommand(Command):
     """A command in the name of one agent."""
 

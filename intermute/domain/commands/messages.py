@@ -4,10 +4,8 @@ from typing import ClassVar
 
 from intermute.domain import views
 from intermute.domain.commands.base import AgentCommand, Command
-from intermute.domain.values import value
 
 
-@value
 class SendMessage(Command):
     """Send a message, or replace the content of one that the sender sent before.
 
@@ -41,7 +39,6 @@ class SendMessage(Command):
         return self.sender
 
 
-@value
 class Broadcast(Command):
     """Send a message to every agent that lives, or with `include_stale` to every agent."""
 
@@ -58,7 +55,6 @@ class Broadcast(Command):
         return self.sender
 
 
-@value
 class MarkMessage(Command):
     """Note that a recipient has read a message, or acknowledges it.
 
@@ -76,7 +72,6 @@ class MarkMessage(Command):
         return self.agent_id
 
 
-@value
 class MarkMessages(AgentCommand):
     """The same mark on many messages, each for itself."""
 

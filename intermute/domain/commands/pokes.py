@@ -4,11 +4,10 @@ from typing import ClassVar
 
 from intermute.domain import views
 from intermute.domain.commands.base import AgentCommand, Command
-from intermute.domain.values import value
+from intermute.domain.values import Value
 
 
-@value
-class PokeOutcome:
+class PokeOutcome(Value):
     """What came of one poke: `injected`, or not and for which reason."""
 
     agent_id: str
@@ -16,7 +15,6 @@ class PokeOutcome:
     reason: str = ""
 
 
-@value
 class SettlePokes(Command):
     """Record what came of a message's pokes. The server's own; nobody else may send it."""
 
@@ -26,7 +24,6 @@ class SettlePokes(Command):
     outcomes: tuple[PokeOutcome, ...]
 
 
-@value
 class ResumePokes(Command):
     """Settle the pokes of which a former process said that it would type them, and no more.
 
@@ -37,7 +34,6 @@ class ResumePokes(Command):
     answer: ClassVar[type] = views.SettledView
 
 
-@value
 class SurfacePoke(AgentCommand):
     """Note that an agent was shown a poke that could not be typed into its window."""
 

@@ -5,11 +5,10 @@ from typing import ClassVar
 from intermute.domain import views
 from intermute.domain.commands.base import Command
 from intermute.domain.modes import Mode
-from intermute.domain.values import value
+from intermute.domain.values import Value
 
 
-@value
-class PlannedStep:
+class PlannedStep(Value):
     """One step of a plan.
 
     Attributes:
@@ -23,7 +22,6 @@ class PlannedStep:
     after: tuple[str, ...] = ()
 
 
-@value
 class PreflightPlan(Command):
     """Ask what the steps of a plan would meet, each other included, and how to arrange them."""
 

@@ -5,10 +5,8 @@ from typing import ClassVar
 from intermute.domain import views
 from intermute.domain.commands.base import AgentCommand, Command
 from intermute.domain.modes import Mode
-from intermute.domain.values import value
 
 
-@value
 class ReservePaths(AgentCommand):
     """Take a set of patterns, all or none. `ttl_ms` is within the limits already."""
 
@@ -21,7 +19,6 @@ class ReservePaths(AgentCommand):
     renew_on_heartbeat: bool = False
 
 
-@value
 class QueuePaths(ReservePaths):
     """Take a set of patterns, or wait in line for it for up to `wait_ms`.
 
@@ -35,7 +32,6 @@ class QueuePaths(ReservePaths):
     held_open: bool = False
 
 
-@value
 class TicketCommand(Command):
     """A command about a place in the line, in the name of its waiter."""
 
@@ -47,7 +43,6 @@ class TicketCommand(Command):
         return self.agent_id
 
 
-@value
 class ConfirmGrant(TicketCommand):
     """Take up what a ticket was granted: its lease is counted anew, in full."""
 
@@ -55,7 +50,6 @@ class ConfirmGrant(TicketCommand):
     answer: ClassVar[type] = views.ReservationView
 
 
-@value
 class CancelTicket(TicketCommand):
     """Wait no longer. A grant that was not taken up is given back.
 
@@ -67,7 +61,6 @@ class CancelTicket(TicketCommand):
     hanging_up: bool = False
 
 
-@value
 class DescribeTicket(Command):
     """Ask how somebody who waits stands: the place in the line, and who is in the way."""
 
@@ -77,7 +70,6 @@ class DescribeTicket(Command):
     ticket_id: str
 
 
-@value
 class ForceRelease(Command):
     """End somebody's reservation, for a reason. An operator's.
 
@@ -96,7 +88,6 @@ class ForceRelease(Command):
         return self.agent_id
 
 
-@value
 class HandOver(Command):
     """Pass a reservation to an agent that waits for it, past everybody else in the line."""
 
@@ -111,7 +102,6 @@ class HandOver(Command):
         return self.agent_id
 
 
-@value
 class RenewReservation(Command):
     """Count a lease anew from now. `ttl_ms` None means the length it was granted for.
 
@@ -130,7 +120,6 @@ class RenewReservation(Command):
         return self.agent_id
 
 
-@value
 class ReleaseReservation(Command):
     """Give a reservation back."""
 
@@ -145,7 +134,6 @@ class ReleaseReservation(Command):
         return self.agent_id
 
 
-@value
 class NarrowReservation(Command):
     """Keep only these patterns, each of which must lie within what is held; free the rest."""
 
@@ -161,7 +149,6 @@ class NarrowReservation(Command):
         return self.agent_id
 
 
-@value
 class CheckPaths(Command):
     """Ask what a reservation of these patterns would meet; `agent_id`'s own are left out."""
 
@@ -174,7 +161,6 @@ class CheckPaths(Command):
     fencing_token: int | None = None
 
 
-@value
 class CheckFence(Command):
     """Ask whether a fencing token is still the newest for its paths."""
 
@@ -184,7 +170,6 @@ class CheckFence(Command):
     fencing_token: int
 
 
-@value
 class ExpireLeases(Command):
     """Let every lease lapse whose deadline has passed. The sweeper's; nobody else may send it."""
 
@@ -192,7 +177,6 @@ class ExpireLeases(Command):
     answer: ClassVar[type] = views.ExpiredView
 
 
-@value
 class ResumeLeases(Command):
     """Settle the leases found in the file when an actor takes it over.
 

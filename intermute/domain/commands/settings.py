@@ -4,10 +4,8 @@ from typing import ClassVar
 
 from intermute.domain import views
 from intermute.domain.commands.base import Command
-from intermute.domain.values import value
 
 
-@value
 class ConfigureProject(Command):
     """Change settings of the project; None keeps one.
 

@@ -2,14 +2,10 @@
 
 from typing import ClassVar
 
-import attrs
-
 from intermute.domain import views
 from intermute.domain.commands.base import Command
-from intermute.domain.values import value
 
 
-@value
 class RegisterWindow(Command):
     """Say in which terminal window an agent works.
 
@@ -25,13 +21,16 @@ class RegisterWindow(Command):
     answer: ClassVar[type] = views.WindowView
     window_uuid: str
     agent_id: str
-    token_hash: bytes = attrs.field(repr=False)
-    pane_hash: bytes = attrs.field(repr=False)
+    token_hash: bytes
+    pane_hash: bytes
     display_name: str = ""
     tmux_target: str = ""
 
+    def __repr__(self) -> str:
+        """Without what proves anything."""
+        return f"RegisterWindow({self.window_uuid!r}, {self.agent_id!r}, {self.tmux_target!r})"
 
-@value
+
 class ExpireWindow(Command):
     """Say that a window is gone. In whose name follows from whose window it is."""
 

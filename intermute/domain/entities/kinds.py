@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final
 
-import attrs
+from msgspec import field
 
 from intermute.domain import limits
-from intermute.domain.values import value
+from intermute.domain.values import Value
 
 
 class Shape(Enum):
@@ -24,8 +24,7 @@ class Shape(Enum):
     STEPS = "steps"
 
 
-@value
-class Field:
+class Field(Value):
     """One field of a kind.
 
     Attributes:
@@ -52,8 +51,7 @@ class Field:
         return [] if self.shape is Shape.STEPS else ""
 
 
-@value
-class Kind:
+class Kind(Value):
     """One kind of entity.
 
     Attributes:
@@ -77,7 +75,7 @@ class Kind:
     parent: tuple[str, str] | None = None
     ranked_by: str | None = None
     newest_by_start: bool = False
-    event_words: Mapping[str, str] = attrs.field(factory=dict)
+    event_words: Mapping[str, str] = field(default_factory=dict)
     completed: str = ""
 
     def field(self, name: str) -> Field | None:
@@ -102,8 +100,7 @@ class Kind:
         return float(sorted(field.words).index(held)) if field.words else 0.0 - held
 
 
-@value
-class Entity:
+class Entity(Value):
     """An entity as of one of its versions.
 
     Attributes:

@@ -3,10 +3,8 @@
 from typing import ClassVar
 
 from intermute.domain.events.base import EventData
-from intermute.domain.values import value
 
 
-@value
 class AgentEvent(EventData):
     """Something happened to an agent."""
 
@@ -17,7 +15,6 @@ class AgentEvent(EventData):
         return self.agent_id
 
 
-@value
 class PersonalEvent(AgentEvent):
     """Something that concerns nobody but the agent."""
 
@@ -26,7 +23,6 @@ class PersonalEvent(AgentEvent):
         return (self.agent_id,)
 
 
-@value
 class AgentRegistered(AgentEvent):
     type: ClassVar[str] = "agent.registered"
     session_id: str
@@ -38,7 +34,6 @@ class AgentRegistered(AgentEvent):
     live_contact_policy: str
 
 
-@value
 class AgentResumed(AgentEvent):
     """A known session came back to its agent. The fields hold what is true from now on."""
 
@@ -49,31 +44,26 @@ class AgentResumed(AgentEvent):
     status: str
 
 
-@value
 class AgentMetadataMerged(AgentEvent):
     type: ClassVar[str] = "agent.metadata_merged"
     metadata: dict[str, str | None]
 
 
-@value
 class AgentPolicyChanged(PersonalEvent):
     type: ClassVar[str] = "agent.policy_changed"
     policy: str
     live_contact_policy: str
 
 
-@value
 class AgentRetired(AgentEvent):
     type: ClassVar[str] = "agent.retired"
 
 
-@value
 class ContactAdded(PersonalEvent):
     type: ClassVar[str] = "contact.added"
     contact_id: str
 
 
-@value
 class ContactRemoved(PersonalEvent):
     type: ClassVar[str] = "contact.removed"
     contact_id: str

@@ -2,11 +2,10 @@
 
 from typing import ClassVar
 
-from intermute.domain.values import value
+from intermute.domain.values import Value
 
 
-@value
-class EventData:
+class EventData(Value):
     """Base of the data of all event types."""
 
     type: ClassVar[str] = ""
@@ -21,8 +20,7 @@ class EventData:
         return None
 
 
-@value
-class Event:
+class Event(Value):
     """One line of the log.
 
     Attributes:

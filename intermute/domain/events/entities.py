@@ -4,17 +4,14 @@ from typing import Any, ClassVar
 
 from intermute.domain.entities.kinds import KINDS, Entity, Kind
 from intermute.domain.events.base import EventData
-from intermute.domain.values import value
 
 
-@value
 class EntityEvent(EventData):
     """Something happened to an entity of the kind named `entity_kind`."""
 
     entity_kind: ClassVar[str] = ""
 
 
-@value
 class EntityKept(EntityEvent):
     """From now on it is `entity`."""
 
@@ -25,12 +22,10 @@ class EntityKept(EntityEvent):
         return self.entity.entity_id
 
 
-@value
 class EntityCreated(EntityKept):
     """It was not there before."""
 
 
-@value
 class EntityRemoved(EntityEvent):
     """It is there no more."""
 
@@ -41,7 +36,6 @@ class EntityRemoved(EntityEvent):
         return self.removed_id
 
 
-@value
 class CujLinkEvent(EntityEvent):
     """Something happened to the link of a user journey to a feature."""
 
@@ -54,12 +48,10 @@ class CujLinkEvent(EntityEvent):
         return self.cuj_id
 
 
-@value
 class CujLinked(CujLinkEvent):
     type: ClassVar[str] = "cuj.linked"
 
 
-@value
 class CujUnlinked(CujLinkEvent):
     type: ClassVar[str] = "cuj.unlinked"
 
@@ -90,7 +82,7 @@ def _make(kind: Kind, happened: str, base: type[EntityEvent]) -> type[EntityEven
         "__doc__": base.__doc__,
     }
     made: type[EntityEvent] = type(name, (base,), members)
-    return value(made)
+    return made
 
 
 _MADE = {

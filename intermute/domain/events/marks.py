@@ -4,15 +4,13 @@ They are no events, are never published, and are left out when a rebuilt file is
 live one.
 """
 
-from intermute.domain.values import value
+from intermute.domain.values import Value
 
 
-@value
-class Mark:
+class Mark(Value):
     """Base of the facts that are kept as plain rows."""
 
 
-@value
 class Seen(Mark):
     """An agent showed itself. `focus_state` None keeps the focus known before."""
 
@@ -22,7 +20,6 @@ class Seen(Mark):
     focus_state: str | None = None
 
 
-@value
 class TokenSet(Mark):
     """The agent's token is now the one with this SHA-256; any earlier one has ended."""
 
@@ -30,14 +27,12 @@ class TokenSet(Mark):
     token_hash: bytes
 
 
-@value
 class TokenBound(Mark):
     """The agent has shown that it keeps its token, so from now on it must present it."""
 
     agent_id: str
 
 
-@value
 class PaneTokenSet(Mark):
     """A window's pane proves itself by the token with this SHA-256; any earlier one has ended."""
 

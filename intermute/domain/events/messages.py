@@ -3,10 +3,8 @@
 from typing import ClassVar
 
 from intermute.domain.events.base import EventData
-from intermute.domain.values import value
 
 
-@value
 class MessageEvent(EventData):
     """Something happened to a message."""
 
@@ -17,7 +15,6 @@ class MessageEvent(EventData):
         return self.message_id
 
 
-@value
 class MessageContent(MessageEvent):
     """All of a message. No agent stands in more than one of `to`, `cc` and `bcc`."""
 
@@ -37,7 +34,6 @@ class MessageContent(MessageEvent):
         return (*self.to, *self.cc, *self.bcc)
 
 
-@value
 class MessageCreated(MessageContent):
     """A message was sent. `broadcast`: to everybody who was there."""
 
@@ -45,7 +41,6 @@ class MessageCreated(MessageContent):
     broadcast: bool = False
 
 
-@value
 class MessageUpdated(MessageContent):
     """Its sender sent it again with other content; to whom it went stays as it was."""
 
@@ -54,7 +49,6 @@ class MessageUpdated(MessageContent):
     created_at_us: int = 0
 
 
-@value
 class MessageMarked(MessageEvent):
     """A recipient made a mark on a message, the first of its kind.
 
@@ -70,11 +64,9 @@ class MessageMarked(MessageEvent):
         return (self.agent_id, self.sender) if self.blind else None
 
 
-@value
 class MessageRead(MessageMarked):
     type: ClassVar[str] = "message.read"
 
 
-@value
 class MessageAcked(MessageMarked):
     type: ClassVar[str] = "message.ack"

@@ -3,10 +3,8 @@
 from typing import ClassVar
 
 from intermute.domain.events.base import EventData
-from intermute.domain.values import value
 
 
-@value
 class PokeEvent(EventData):
     """Something happened to the poke of one recipient."""
 
@@ -22,7 +20,6 @@ class PokeEvent(EventData):
         return (self.agent_id,)
 
 
-@value
 class PeerWindowPoke(PokeEvent):
     """A message is to be typed into a recipient's window.
 
@@ -48,7 +45,6 @@ class PeerWindowPoke(PokeEvent):
         return tuple(dict.fromkeys((self.agent_id, self.sender)))
 
 
-@value
 class PeerWindowPokeSettled(PokeEvent):
     """What came of it: `injected`, or for `reason` `deferred` or `failed`."""
 
@@ -62,7 +58,6 @@ class PeerWindowPokeSettled(PokeEvent):
         return tuple(dict.fromkeys((self.agent_id, self.sender)))
 
 
-@value
 class PokeSurfaced(PokeEvent):
     """The recipient was shown what could not be typed."""
 

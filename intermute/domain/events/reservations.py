@@ -2,14 +2,10 @@
 
 from typing import ClassVar
 
-import attrs
-
 from intermute.domain.events.base import EventData
 from intermute.domain.modes import Mode
-from intermute.domain.values import value
 
 
-@value
 class ReservationEvent(EventData):
     """Something happened to a reservation."""
 
@@ -21,7 +17,6 @@ class ReservationEvent(EventData):
         return self.reservation_id
 
 
-@value
 class ReservationCreated(ReservationEvent):
     type: ClassVar[str] = "reservation.created"
     patterns: tuple[str, ...]
@@ -34,17 +29,15 @@ class ReservationCreated(ReservationEvent):
     ticket_id: str | None = None
 
 
-@value
-class GrantEvent(ReservationEvent):
+class GrantEvent(ReservationEvent, kw_only=True):
     """Something happened to a reservation after its grant, whose token it names.
 
     The token of a grant is the cursor of its own event.
     """
 
-    fencing_token: int = attrs.field(kw_only=True)
+    fencing_token: int
 
 
-@value
 class ReservationRenewed(GrantEvent):
     """The lease is longer than before.
 
@@ -58,7 +51,6 @@ class ReservationRenewed(GrantEvent):
     cause: str
 
 
-@value
 class ReservationNarrowed(GrantEvent):
     """Its holder keeps only these patterns. The fencing token stays."""
 
@@ -66,7 +58,6 @@ class ReservationNarrowed(GrantEvent):
     patterns: tuple[str, ...]
 
 
-@value
 class ReservationReleased(GrantEvent):
     """It was given back.
 
@@ -82,7 +73,6 @@ class ReservationReleased(GrantEvent):
     by: str = ""
 
 
-@value
 class ReservationExpiring(GrantEvent):
     """The lease is about to lapse."""
 
@@ -91,7 +81,6 @@ class ReservationExpiring(GrantEvent):
     expires_at_us: int
 
 
-@value
 class ReservationExpired(GrantEvent):
     """The lease lapsed. `patterns` tells those who wait what has become free."""
 

@@ -3,10 +3,8 @@
 from typing import ClassVar
 
 from intermute.domain.events.base import EventData
-from intermute.domain.values import value
 
 
-@value
 class ProjectConfigured(EventData):
     """The settings as they are from now on. `live_transport` None: the server's rule holds."""
 

@@ -4,10 +4,8 @@ from typing import ClassVar
 
 from intermute.domain.events.base import EventData
 from intermute.domain.modes import Mode
-from intermute.domain.values import value
 
 
-@value
 class TicketEvent(EventData):
     """Something happened to somebody's place in the line."""
 
@@ -19,7 +17,6 @@ class TicketEvent(EventData):
         return self.ticket_id
 
 
-@value
 class ReservationQueued(TicketEvent):
     """Somebody waits, or asks again for what it waits for: then its place stays, the rest is new.
 
@@ -36,7 +33,6 @@ class ReservationQueued(TicketEvent):
     wait_until_us: int
 
 
-@value
 class ReservationGranted(TicketEvent):
     """A ticket came to its turn. The waiter has until `confirm_by_us` to take it up."""
 
@@ -48,7 +44,6 @@ class ReservationGranted(TicketEvent):
     confirm_by_us: int
 
 
-@value
 class ReservationSkipped(TicketEvent):
     """The waiter lost its place.
 
@@ -63,7 +58,6 @@ class ReservationSkipped(TicketEvent):
     cause: str
 
 
-@value
 class ReservationCancelled(TicketEvent):
     """The wait was given up. `cause` is `waiter`, or `retired`."""
 

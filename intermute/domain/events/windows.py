@@ -3,10 +3,8 @@
 from typing import ClassVar
 
 from intermute.domain.events.base import EventData
-from intermute.domain.values import value
 
 
-@value
 class WindowEvent(EventData):
     """Something happened to a window."""
 
@@ -23,7 +21,6 @@ class WindowEvent(EventData):
         return (self.agent_id,)
 
 
-@value
 class WindowRegistered(WindowEvent):
     """An agent works in this window, newly or still. The fields hold what is true from now on."""
 
@@ -32,7 +29,6 @@ class WindowRegistered(WindowEvent):
     tmux_target: str
 
 
-@value
 class WindowExpired(WindowEvent):
     """`cause` is `closed`, or `retired` when the retirement of its agent ended it."""
 

@@ -1,10 +1,9 @@
 """What is shown of agents."""
 
-from intermute.domain.values import value
+from intermute.domain.values import Value
 
 
-@value
-class AgentView:
+class AgentView(Value):
     """One agent, as others may see it. `focus_at_us` is when it last said its focus."""
 
     agent_id: str
@@ -23,8 +22,7 @@ class AgentView:
     focus_at_us: int | None = None
 
 
-@value
-class RegisteredView:
+class RegisteredView(Value):
     """The answer to a registration; the token is the edge's to add, since only it knows it."""
 
     agent_id: str
@@ -33,27 +31,23 @@ class RegisteredView:
     resumed: bool
 
 
-@value
-class HeartbeatView:
+class HeartbeatView(Value):
     agent_id: str
     last_seen_us: int
 
 
-@value
-class PolicyView:
+class PolicyView(Value):
     agent_id: str
     policy: str
     live_contact_policy: str
 
 
-@value
-class ContactsView:
+class ContactsView(Value):
     agent_id: str
     contacts: tuple[str, ...]
 
 
-@value
-class RetiredView:
+class RetiredView(Value):
     agent_id: str
     retired_at_us: int
     released: tuple[str, ...]

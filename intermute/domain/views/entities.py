@@ -1,17 +1,15 @@
 """What is shown of entities beside themselves."""
 
-from intermute.domain.values import value
+from intermute.domain.values import Value
 
 
-@value
-class RemovedView:
+class RemovedView(Value):
     """An entity is there no more."""
 
     entity_id: str
 
 
-@value
-class LinkView:
+class LinkView(Value):
     """A user journey serves a feature. A feature's id is a name that the project gave it."""
 
     cuj_id: str

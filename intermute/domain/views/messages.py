@@ -1,15 +1,10 @@
 """What is shown of messages."""
 
-from msgspec import Struct
-
-from intermute.domain.values import value
+from intermute.domain.values import Value
 
 
-class DeliveryView(Struct, gc=False):
-    """A message in one recipient's inbox. `kind` is `to`, `cc` or `bcc`.
-
-    A struct, like the message: a page is made of dozens, and they take a third less time to make.
-    """
+class DeliveryView(Value):
+    """A message in one recipient's inbox. `kind` is `to`, `cc` or `bcc`."""
 
     agent_id: str
     kind: str
@@ -17,7 +12,7 @@ class DeliveryView(Struct, gc=False):
     ack_at_us: int | None = None
 
 
-class MessageView(Struct, gc=False):
+class MessageView(Value):
     """A whole message, blind recipients included: who sees them is decided where it is shown.
 
     Attributes:
@@ -44,8 +39,7 @@ class MessageView(Struct, gc=False):
     mark: DeliveryView | None = None
 
 
-@value
-class EnvelopeView:
+class EnvelopeView(Value):
     """A message without its content. `recipients` are those that everybody may know of."""
 
     message_id: str
@@ -54,8 +48,7 @@ class EnvelopeView:
     recipients: tuple[str, ...]
 
 
-@value
-class SentView:
+class SentView(Value):
     """The answer to a send.
 
     Attributes:
@@ -69,8 +62,7 @@ class SentView:
     delivery: dict[str, str] | None = None
 
 
-@value
-class BroadcastView:
+class BroadcastView(Value):
     """The answer to a broadcast. Without any recipient the id is empty and the cursor 0."""
 
     message_id: str
@@ -79,8 +71,7 @@ class BroadcastView:
     denied: tuple[str, ...] = ()
 
 
-@value
-class MarkedView:
+class MarkedView(Value):
     """A mark on a message.
 
     Attributes:
@@ -99,22 +90,19 @@ class MarkedView:
     error: str | None = None
 
 
-@value
-class MarkedManyView:
+class MarkedManyView(Value):
     agent_id: str
     marks: tuple[MarkedView, ...]
 
 
-@value
-class MailboxView:
+class MailboxView(Value):
     """How many messages an agent was sent, and how many of them it has not read."""
 
     total: int
     unread: int
 
 
-@value
-class ThreadView:
+class ThreadView(Value):
     """A thread as one agent that takes part in it has it; all is about its own messages."""
 
     thread_id: str
@@ -125,32 +113,28 @@ class ThreadView:
     last_at_us: int
 
 
-@value
-class SearchTerm:
+class SearchTerm(Value):
     """A word or a phrase that is searched for. `is_prefix`: its last word may go on."""
 
     text: str
     is_prefix: bool = False
 
 
-@value
-class FoundView:
+class FoundView(Value):
     """A message that a search found, and the place in it."""
 
     message: MessageView
     snippet: str
 
 
-@value
-class FoundPage:
+class FoundPage(Value):
     """What a search found, newest first. `more`: there is more."""
 
     found: tuple[FoundView, ...] = ()
     more: bool = False
 
 
-@value
-class MessagePage:
+class MessagePage(Value):
     """Messages in order. `more`: further ones follow."""
 
     messages: tuple[MessageView, ...] = ()

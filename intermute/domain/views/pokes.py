@@ -1,10 +1,9 @@
 """What is shown of pokes."""
 
-from intermute.domain.values import value
+from intermute.domain.values import Value
 
 
-@value
-class PokeView:
+class PokeView(Value):
     """A message that was to be typed into a recipient's window.
 
     Attributes:
@@ -25,22 +24,19 @@ class PokeView:
     surfaced_at_us: int | None = None
 
 
-@value
-class PokePage:
+class PokePage(Value):
     """Pokes in order. `more`: further ones follow."""
 
     pokes: tuple[PokeView, ...] = ()
     more: bool = False
 
 
-@value
-class SettledView:
+class SettledView(Value):
     """How many pokes were settled; those that were settled before are not counted."""
 
     count: int
 
 
-@value
-class SurfacedView:
+class SurfacedView(Value):
     message_id: str
     agent_id: str

@@ -1,19 +1,17 @@
 """What is shown of a plan that was looked at."""
 
-from intermute.domain.values import value
+from intermute.domain.values import Value
 from intermute.domain.views.reservations import ConflictView
 
 
-@value
-class HeldConflictView:
+class HeldConflictView(Value):
     """What somebody else holds, or waits for, in the way of a step."""
 
     step_id: str
     conflict: ConflictView
 
 
-@value
-class StepConflictView:
+class StepConflictView(Value):
     """Two steps, in the order of the plan, that cannot be done at the same time.
 
     Attributes:
@@ -26,8 +24,7 @@ class StepConflictView:
     witness: str
 
 
-@value
-class PlanView:
+class PlanView(Value):
     """What a plan would meet. The lists of conflicts are bounded, the others are whole.
 
     Attributes:

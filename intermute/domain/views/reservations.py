@@ -1,11 +1,10 @@
 """What is shown of reservations."""
 
 from intermute.domain.modes import Mode
-from intermute.domain.values import value
+from intermute.domain.values import Value
 
 
-@value
-class ReservationView:
+class ReservationView(Value):
     """A reservation as of the moment of the answer.
 
     `ended` is None while it is granted, else `released` or `expired`, at `ended_at_us`.
@@ -27,8 +26,7 @@ class ReservationView:
     ticket_id: str | None = None
 
 
-@value
-class ConflictView:
+class ConflictView(Value):
     """Somebody else's reservation, or place in the line, in the way of a request.
 
     Attributes:
@@ -55,8 +53,7 @@ class ConflictView:
     standing: str = "active"
 
 
-@value
-class CheckedView:
+class CheckedView(Value):
     """What is in the way, active before waiting, oldest first.
 
     Attributes:
@@ -71,8 +68,7 @@ class CheckedView:
     waiting: int = 0
 
 
-@value
-class TicketView:
+class TicketView(Value):
     """A place in the line.
 
     Attributes:
@@ -103,16 +99,14 @@ class TicketView:
     reservation_id: str | None = None
 
 
-@value
-class QueuedView:
+class QueuedView(Value):
     """Either was granted at once, or waits now."""
 
     reservation: ReservationView | None = None
     ticket: TicketView | None = None
 
 
-@value
-class SupersededView:
+class SupersededView(Value):
     """The grant that took the paths of an older one.
 
     Attributes:
@@ -131,8 +125,7 @@ class SupersededView:
     since_us: int
 
 
-@value
-class FenceView:
+class FenceView(Value):
     """How a fencing token stands.
 
     Attributes:
@@ -154,6 +147,5 @@ class FenceView:
     superseded_by: SupersededView | None = None
 
 
-@value
-class ExpiredView:
+class ExpiredView(Value):
     reservation_ids: tuple[str, ...]

@@ -1,10 +1,9 @@
 """What is shown of a project's settings."""
 
-from intermute.domain.values import value
+from intermute.domain.values import Value
 
 
-@value
-class ProjectView:
+class ProjectView(Value):
     """A project's settings. `live_transport` None: the server's rule holds."""
 
     project: str

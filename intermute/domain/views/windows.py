@@ -1,10 +1,9 @@
 """What is shown of windows."""
 
-from intermute.domain.values import value
+from intermute.domain.values import Value
 
 
-@value
-class WindowView:
+class WindowView(Value):
     """A terminal window in which an agent works. `cursor` is of the last event about it."""
 
     window_id: str
@@ -18,7 +17,6 @@ class WindowView:
     cursor: int
 
 
-@value
-class WindowExpiredView:
+class WindowExpiredView(Value):
     window_uuid: str
     expired_at_us: int

@@ -22,12 +22,12 @@ from intermute.storage.projections.base import Projections, as_json
 __all__ = ["apply", "as_json", "mark"]
 
 
-def apply(connection: apsw.Connection, event: Event) -> None:
+def apply(connection: apsw.Connection | apsw.Cursor, event: Event) -> None:
     """Write what `event` means into the tables, inside the caller's transaction."""
     _EVENTS[type(event.data)](connection.execute, event, event.data)
 
 
-def mark(connection: apsw.Connection, note: Mark) -> None:
+def mark(connection: apsw.Connection | apsw.Cursor, note: Mark) -> None:
     """Write a fact that is no history, inside the caller's transaction."""
     _MARKS[type(note)](connection.execute, note)
 
