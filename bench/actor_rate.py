@@ -1,6 +1,7 @@
 """`actor`: reserve and release through the project actor, in process, durable on a real disk."""
 
 import cProfile
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from intermute.project import actor as actor_module
 from intermute.project.actor import ProjectRules
 from intermute.project.directory import Projects, ProjectsSettings
 from intermute.storage.writer import Writer
+from intermute.web.collector import settle as settle_collector
 
 RATE_TARGET = 15_000.0
 _PROJECT = "bench"
@@ -75,7 +77,20 @@ class _Slice:
 def measure(scale: Scale, scratch: Path, *, profile: bool = False) -> Result:
     """Run it; slices of the bare runtime, which decides nothing, alternate with the real ones."""
     sizes = SIZES[scale]
-    return trio.run(_measure, sizes, scratch, profile)
+    with _settled():
+        return trio.run(_measure, sizes, scratch, profile)
+
+
+@contextmanager
+def _settled() -> Iterator[None]:
+    """The collector of garbage as a server sets it up, which is one to a process."""
+    thresholds = gc.get_threshold()
+    settle_collector()
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
 
 
 async def _measure(sizes: Sizes, scratch: Path, profile: bool) -> Result:
