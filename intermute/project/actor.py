@@ -120,11 +120,15 @@ class ProjectActor:
 
         Cancellation: before the batch is begun. Once begun it runs to its end.
         """
-        now_us = self._clock.stamp().mono_us
-        if self.breaker.state(now_us) is BreakerState.OPEN:
-            batch = self._refuse_changes(batch, now_us)
-        for lot in _lots(batch):
-            await self._handle_lot(lot)
+        for ordinal, lot in enumerate(_lots(batch, self._committer.transaction_len_max)):
+            if ordinal:
+                # Whatever else this loop does has a turn between two transactions.
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            now_us = self._clock.stamp().mono_us
+            if self.breaker.state(now_us) is BreakerState.OPEN:
+                lot = self._refuse_changes(lot, now_us)
+            if lot:
+                await self._handle_lot(lot)
 
     async def _handle_lot(self, lot: Sequence[Envelope[Message, Any]]) -> None:
         """Answer envelopes whose commands become durable in one transaction."""
@@ -420,7 +424,9 @@ def _asks(message: Message) -> tuple[Ask, ...]:
     return message.asks if isinstance(message, Together) else (message,)
 
 
-def _lots(batch: Sequence[Envelope[Message, Any]]) -> Iterator[Sequence[Envelope[Message, Any]]]:
+def _lots(
+    batch: Sequence[Envelope[Message, Any]], len_max: int
+) -> Iterator[Sequence[Envelope[Message, Any]]]:
     """The batch in parts that become durable one by one, none of them much too long.
 
     What was asked together stays together, so a part may be longer than the bound by that.
@@ -430,7 +436,7 @@ def _lots(batch: Sequence[Envelope[Message, Any]]) -> Iterator[Sequence[Envelope
     for envelope in batch:
         lot.append(envelope)
         waiting += len(envelope.message.asks) if isinstance(envelope.message, Together) else 1
-        if waiting >= limits.BATCH_LEN_MAX:
+        if waiting >= len_max:
             yield lot
             lot, waiting = [], 0
     if lot:

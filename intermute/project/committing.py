@@ -61,16 +61,27 @@ class Committer:
         writer.commit()
         self._inline_us.append((time.perf_counter_ns() - started_ns) // 1000)
 
+    @property
+    def transaction_len_max(self) -> int:
+        """How many commands are to become durable together.
+
+        The loop decides and answers them in one go, so few of them where it is the loop that
+        commits. A commit in a thread takes long and holds up nobody else: then all that wait.
+        """
+        return limits.BATCH_LEN_MAX if self._is_slow() else limits.TRANSACTION_INLINE_LEN_MAX
+
     def median_us(self) -> int:
         """Median of the last inline commits, microseconds; 0 before the first."""
         return int(median(self._inline_us)) if self._inline_us else 0
 
     def _in_thread(self) -> bool:
+        if self.mode is CommitMode.AUTO and self._is_slow():
+            # One commit in so many runs inline all the same, to learn whether the disk recovered.
+            self._since_probe = (self._since_probe + 1) % _PROBE_EVERY
+            return self._since_probe != 0
+        return self._is_slow()
+
+    def _is_slow(self) -> bool:
         if self.mode is not CommitMode.AUTO:
             return self.mode is CommitMode.THREAD
-        slow = len(self._inline_us) == _WINDOW and self.median_us() > self.inline_max_us
-        if not slow:
-            return False
-        # One commit in so many runs inline all the same, to learn whether the disk has recovered.
-        self._since_probe = (self._since_probe + 1) % _PROBE_EVERY
-        return self._since_probe != 0
+        return len(self._inline_us) == _WINDOW and self.median_us() > self.inline_max_us

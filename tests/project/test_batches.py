@@ -54,10 +54,12 @@ def scratch(tmp_path):
 
 def test_a_batch_is_one_commit(desk):
     before = desk.committer.inline_commits
-    told = desk.tell(*(reserve(f"agent{i}", f"f{i}") for i in range(limits.BATCH_LEN_MAX)))
+    told = desk.tell(
+        *(reserve(f"agent{i}", f"f{i}") for i in range(limits.TRANSACTION_INLINE_LEN_MAX))
+    )
     assert all(refused_or_none(one) is None for one in told)
     assert desk.committer.inline_commits == before + 1
-    assert len(desk.events()) == limits.BATCH_LEN_MAX
+    assert len(desk.events()) == limits.TRANSACTION_INLINE_LEN_MAX
 
 
 def refused_or_none(told):
@@ -98,10 +100,53 @@ async def test_asks_that_arrive_together_are_committed_together(tmp_path, monkey
         def ask(i):
             return lambda: projects.ask("house", reserve(f"a{i}", f"f{i}"), commands.Caller())
 
-        told = await all_at_once([ask(i) for i in range(limits.BATCH_LEN_MAX)])
+        told = await all_at_once([ask(i) for i in range(limits.TRANSACTION_INLINE_LEN_MAX)])
     assert len(commits) == 1
     numbers = sorted(one.seq for one in told)
-    assert numbers == list(range(numbers[0], numbers[0] + limits.BATCH_LEN_MAX))
+    assert numbers == list(range(numbers[0], numbers[0] + limits.TRANSACTION_INLINE_LEN_MAX))
+
+
+@pytest.mark.parametrize("mode", [CommitMode.INLINE, CommitMode.THREAD])
+async def test_more_is_committed_together_where_commits_hold_up_nobody(tmp_path, mode):
+    desk = Desk(tmp_path / "x.sqlite3", committer=Committer(CommitMode.INLINE))
+    desk.committer.mode = mode
+    already, turns = desk.committer.inline_commits, 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    asks = [reserve(f"agent{i}", f"f{i}") for i in range(limits.BATCH_LEN_MAX)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take_turns)
+        await trio.lowlevel.checkpoint()
+        before = turns
+        told = await desk.tell_waiting(*asks)
+        seen = turns - before
+        nursery.cancel_scope.cancel()
+    assert all(refused_or_none(one) is None for one in told)
+    inline = limits.BATCH_LEN_MAX // limits.TRANSACTION_INLINE_LEN_MAX
+    if mode is CommitMode.THREAD:
+        assert desk.committer.thread_commits == 1
+    else:
+        assert desk.committer.inline_commits - already == inline
+        assert seen >= inline - 1
+    desk.close()
+
+
+async def test_a_disk_that_fails_is_not_asked_again_and_again_for_one_batch(tmp_path):
+    with faulty_disk() as disk:
+        desk = Desk(tmp_path / "x.sqlite3")
+        disk.arm(1, for_good=True, only=("sync",))
+        asks = [reserve(f"agent{i}", f"f{i}") for i in range(limits.BATCH_LEN_MAX)]
+        told = await desk.tell_waiting(*asks)
+        outcomes = [one.outcome for one in told]
+        disk.disarm()
+        desk.close()
+    tried = limits.BREAKER_FAULTS_MAX * limits.TRANSACTION_INLINE_LEN_MAX
+    assert outcomes == [Outcome.UNKNOWN] * tried + [Outcome.NOT_DONE] * (len(asks) - tried)
 
 
 # -- Commit, then speak
@@ -348,7 +393,7 @@ def test_the_same_commands_and_stamps_give_the_same_bytes(tmp_path):
         desk.close()
         return raw_log(path)
 
-    logs = [life(tmp_path / f"{n}.sqlite3", n) for n in (1, 7, 33)]
+    logs = [life(tmp_path / f"{n}.sqlite3", n) for n in (1, 7, 32)]
     assert len(logs[0]) > 20
     assert logs[0] == logs[1] == logs[2]
 

@@ -202,7 +202,10 @@ def test_faults_in_statements_count_like_faults_in_commits(desk):
     pages = connection.pragma("page_count")
     connection.pragma("max_page_count", pages)
     for _ in range(FAULTS):
-        told = desk.tell(*(reserve(f"a{i}", "x" * 900 + str(i)) for i in range(100)))
+        asks = (
+            reserve(f"a{i}", "x" * 900 + str(i)) for i in range(limits.TRANSACTION_INLINE_LEN_MAX)
+        )
+        told = desk.tell(*asks)
         assert {one.kind for one in told} == {"full"}
     assert desk.breaker.state(desk.clock.mono_us) is BreakerState.OPEN
     connection.pragma("max_page_count", 2**30)
