@@ -216,15 +216,13 @@ class _Connection:
                 return
 
     async def _receive(self) -> bytes:
-        """What has come, empty at the end.
-
-        A request has hardly ever come before it is waited for: trio's own way, which reads first,
-        pays for a read in vain and its exception each time.
-        """
+        """What has come, empty at the end. To read first, as trio does, is mostly in vain."""
         while True:
             await trio.lowlevel.wait_readable(self._stream.socket)
-            with suppress(BlockingIOError):
+            try:
                 return os.read(self._stream.socket.fileno(), RECEIVE_LEN_MAX)
+            except BlockingIOError:
+                continue
 
     def _is_between_requests(self) -> bool:
         return self._idle and self._protocol.connection.trailing_data[0] == b""
