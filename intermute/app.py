@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, cast
 
 import attrs
 import trio
+from quart.routing import QuartRule
 from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioRequest
 
@@ -173,10 +174,25 @@ class _Request(TrioRequest):
         return []
 
 
+class _Rule(QuartRule):
+    """A route whose path is matched and never put together.
+
+    Werkzeug compiles two functions for each to put it together with, most of what a start costs.
+    """
+
+    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        return _put_together
+
+
+def _put_together(*_: object) -> tuple[str, str]:
+    raise NotImplementedError("paths are written where they are used")
+
+
 class _Quart(QuartTrio):
     """Quart-Trio, told once that every function it is given is async."""
 
     request_class = _Request
+    url_rule_class: Any = _Rule
 
     def ensure_async(self, func: Callable[P, Any]) -> Callable[P, Awaitable[Any]]:
         return func

@@ -132,7 +132,8 @@ async def test_more_is_committed_together_where_commits_hold_up_nobody(tmp_path,
         assert desk.committer.thread_commits == 1
     else:
         assert desk.committer.inline_commits - already == inline
-        assert seen >= inline - 1
+        # A turn between two transactions, the first and the last of which may be before or after.
+        assert seen >= inline - 2
     desk.close()
 
 

@@ -3,6 +3,7 @@
 import pytest
 import trio
 
+from intermute.app import Application, Settings
 from intermute.web.server import ServerLimits
 
 from .test_traps_harness import (
@@ -299,3 +300,12 @@ async def test_connections_beyond_the_bound_wait_in_the_backlog():
             await first.aclose()
         await second.aclose()
         await third.aclose()
+
+
+def test_trap_no_route_is_compiled_to_be_put_together(tmp_path):
+    built = Application(Settings(data=tmp_path / "data", keys_file=tmp_path / "keys.yaml"))
+    rules = list(built.quart.url_map.iter_rules())
+    assert len(rules) > 100
+    for rule in rules:
+        with pytest.raises(NotImplementedError):
+            rule.build({})
