@@ -204,7 +204,7 @@ COMMIT_INLINE_FSYNC_MAX_US: Final = 5_000
 # measured, but no fewer and no more than these. Who is under way for longer waits for a disk.
 ADMITTED_WAIT_MS: Final = 400
 ADMITTED_STALLED_MS: Final = 2_000
-REQUESTS_ADMITTED_MIN: Final = 256
+REQUESTS_ADMITTED_MIN: Final = 420
 REQUESTS_ADMITTED_FIRST: Final = 1_024
 REQUESTS_ADMITTED_MAX: Final = 4_096
 

@@ -47,7 +47,7 @@ def answer_at(admission: Admission, time: Time, rate: float) -> int:
     return len(fill(admission))
 
 
-@pytest.mark.parametrize("rate", [1_000, 2_000, 4_000])
+@pytest.mark.parametrize("rate", [1_500, 2_000, 4_000])
 def test_as_many_are_let_in_as_are_answered_in_time(admission, time, rate):
     assert answer_at(admission, time, rate) == pytest.approx(rate * WAIT_S, rel=0.01)
 
