@@ -29,7 +29,8 @@ proof: $(READY) tmux
 
 # So many simulated towns with seeds of their own, a second or two of processor time each.
 nightly: $(READY)
-	SIMULATION_TOWNS=$(TOWNS) $(RUN)python -m pytest -vv -n auto --dist worksteal tests/simulation/test_whole_app.py $(ARGS)
+	SIMULATION_TOWNS=$(TOWNS) $(RUN)python -m pytest -vv -n auto --dist worksteal -o faulthandler_timeout=3600 \
+	  tests/simulation/test_whole_app.py $(ARGS)
 
 check: $(READY)
 	$(RUN)ruff check .

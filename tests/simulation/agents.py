@@ -312,6 +312,7 @@ class Agent(Inhabitant):
             return
         self.judge.count("narrowed")
         held.patterns = held.patterns[:1]
+        self.judge.narrow(held.key, held.patterns)
         # The lease stays as it is, and of how long that is only the wall clock tells.
         if not self.town.machine.wall_jumps:
             self.believe(answer)

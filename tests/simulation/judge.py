@@ -214,6 +214,12 @@ class Judge:
             if belief.claim.key == reservation_id:
                 belief.gone = True
 
+    def narrow(self, reservation_id: str, patterns: tuple[str, ...]) -> None:
+        """It is for these only; of how long it lasts this says nothing."""
+        for belief in self._beliefs.values():
+            if belief.claim.key == reservation_id:
+                belief.claim = attrs.evolve(belief.claim, patterns=patterns)
+
     def let_all_go(self, agent_id: str) -> None:
         for belief in list(self._beliefs.values()):
             if belief.claim.agent_id == agent_id:
