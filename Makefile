@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 READY  := $(VENV)/.ready
 RUN    := $(VENV)/bin/
+PIN    := $(RUN)pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ARGS   ?=
 REPO   ?= .
 AGENTS ?= 6
@@ -60,13 +61,15 @@ lock:
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)pip install --quiet --editable '.[dev]'
-	$(RUN)pip freeze --exclude-editable > constraints.txt
+	$(RUN)pip freeze --all --exclude pip --exclude-editable > constraints.txt
 	touch $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(RUN)pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(PIN) setuptools
+	$(PIN) --no-build-isolation --editable '.[dev]'
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+	  .fuzz .coverage htmlcov
