@@ -146,6 +146,8 @@ FEED_LAG_MAX: Final = 10_000
 FEED_TYPES_MAX: Final = 100
 EVENT_TYPE_LEN_MAX: Final = 64
 FEED_RECIPIENTS_SHOWN_MAX: Final = 100
+# What the sockets of widely used Go clients read in one message; with a longer one they end.
+FEED_FRAME_LEN_MAX: Final = 32_768
 FEED_COMMENT_MS: Final = 15_000
 EVENTS_PAGE_DEFAULT: Final = 100
 EVENTS_SCANNED_MAX: Final = 4_096

@@ -53,14 +53,15 @@ class Feed:
     head: int
     types: list[str]
 
-    def render(self, published: Published) -> bytes:
-        """What an event looks like here."""
+    def render(self, published: Published, *, short: bool = True) -> bytes:
+        """What an event looks like here: shortened where it is pushed, whole on pages."""
         return frames.frame_for(
             published.event,
             self.project,
             published.frames,
             viewer=self.viewer,
             addressee=self.agent_id,
+            short=short,
         )
 
     @property
@@ -189,7 +190,7 @@ class _Wanted:
             self.cursor = event.cursor
             audience = None if agent_id is None else event.data.audience
             if self._types.passes(event.type) and (audience is None or agent_id in audience):
-                frame = self._feed.render(Published(event))
+                frame = self._feed.render(Published(event), short=False)
                 self._len += len(frame)
                 self.found.append(msgspec.Raw(frame))
 

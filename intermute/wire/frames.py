@@ -3,13 +3,14 @@
 Every frame has `type`, `project`, `cursor`, `created_at`, `entity_id`, `data` and, where an agent
 caused it, `actor`. Beside them stand the members that clients already look for. Most readers of an
 event see the same bytes, which are made once; who sees more than the others has a version of its
-own.
+own. Clients of sockets read messages of a bounded length only, so what is longer is shortened there.
 """
 
 import re
 from functools import singledispatch
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from intermute.domain import events
@@ -17,6 +18,7 @@ from intermute.domain.events import Event, EventData
 from intermute.domain.limits import (
     CURSOR_MAX,
     EVENT_TYPE_LEN_MAX,
+    FEED_FRAME_LEN_MAX,
     FEED_RECIPIENTS_SHOWN_MAX,
     FEED_TYPES_MAX,
 )
@@ -38,8 +40,12 @@ __all__ = [
     "version_of",
 ]
 
-# An event's frames: the one for everybody under None, others under the agent that sees more.
+# An event's frames: the one for everybody under None, others under the agent that sees more; what
+# was shortened beside them, under the same in a tuple.
 Frames = dict[Any, bytes]
+
+# What is left for the addressee, whose id has up to 200 characters of up to four bytes.
+_SHARED_LEN_MAX = FEED_FRAME_LEN_MAX - 1_024
 
 
 def version_of(data: EventData, viewer: str | None) -> str | None:
@@ -61,7 +67,13 @@ def _is_private(data: EventData) -> bool:
 
 
 def frame_for(
-    event: Event, project: str, made: Frames, *, viewer: str | None, addressee: str | None = None
+    event: Event,
+    project: str,
+    made: Frames,
+    *,
+    viewer: str | None,
+    addressee: str | None = None,
+    short: bool = False,
 ) -> bytes:
     """The frame of an event, as UTF-8 JSON without line breaks.
 
@@ -69,14 +81,35 @@ def frame_for(
         made: The frames that this event already has; a new one is added.
         viewer: The agent that looks, None for nobody in particular.
         addressee: The agent whose own feed it is for, which frames of messages name.
+        short: At most `FEED_FRAME_LEN_MAX` bytes: the longest members of `data` are left out as
+            far as need be, and `truncated` names them.
     """
     version = version_of(event.data, viewer)
     frame = made.get(version)
     if frame is None:
         frame = made[version] = encode(_members(event, project, version))
+    if short and len(frame) > _SHARED_LEN_MAX:
+        frame = made.get((version,))
+        if frame is None:
+            frame = made[(version,)] = _shortened(made[version])
     if addressee is not None and isinstance(event.data, events.MessageContent):
         # Cheaper than a frame made anew for each of a thousand recipients.
         return b'%b,"agent":%b}' % (frame[:-1], encode(addressee))
+    return frame
+
+
+def _shortened(frame: bytes) -> bytes:
+    """A frame that is too long, with no more left out of its `data` than has to be."""
+    members = msgspec.json.decode(frame)
+    data = members["data"]
+    longest_first = sorted(data, key=lambda name: len(encode(data[name])), reverse=True)
+    left_out: list[str] = []
+    members["truncated"] = left_out
+    while len(frame) > _SHARED_LEN_MAX:
+        name = longest_first[len(left_out)]
+        left_out.append(name)
+        del data[name]
+        frame = encode(members)
     return frame
 
 

@@ -8,7 +8,17 @@ import pytest
 from intermute.domain import events
 from intermute.domain.entities.kinds import Entity
 from intermute.domain.events import Event, EventData
-from intermute.domain.limits import EVENT_TYPE_LEN_MAX, FEED_RECIPIENTS_SHOWN_MAX, FEED_TYPES_MAX
+from intermute.domain.limits import (
+    AGENT_ID_LEN_MAX,
+    EVENT_TYPE_LEN_MAX,
+    FEED_FRAME_LEN_MAX,
+    FEED_RECIPIENTS_SHOWN_MAX,
+    FEED_TYPES_MAX,
+    PATTERNS_PER_REQUEST_MAX,
+    TTL_DEFAULT_MS,
+)
+from intermute.domain.modes import Mode
+from intermute.globs.limits import PATTERN_LEN_MAX
 from intermute.wire import frames
 from intermute.wire.bodies import BadRequest
 
@@ -221,3 +231,47 @@ def test_cursors_that_are_none_are_refused(text):
 def test_cursors():
     assert frames.read_cursor("0", "x") == 0
     assert frames.read_cursor(str(2**63 - 1), "x") == 2**63 - 1
+
+
+LONG = "\U0001f600" * FEED_FRAME_LEN_MAX
+
+
+@pytest.mark.parametrize(
+    ("data", "left_out"),
+    [
+        (message(body="x" * FEED_FRAME_LEN_MAX), ["body"]),
+        (message(body=LONG, subject=LONG, topic="t"), ["body", "subject"]),
+        (
+            events.ReservationCreated(
+                "r",
+                "ada",
+                patterns=("\U0001f600" * PATTERN_LEN_MAX,) * PATTERNS_PER_REQUEST_MAX,
+                mode=Mode.EXCLUSIVE,
+                reason="",
+                ttl_ms=TTL_DEFAULT_MS,
+                expires_at_us=AT_US,
+            ),
+            ["patterns"],
+        ),
+        (events.AgentMetadataMerged("ada", {"notes": LONG}), ["metadata"]),
+    ],
+    ids=["message", "two members", "reservation", "metadata"],
+)
+def test_a_frame_is_shortened_for_who_reads_no_longer_ones(data, left_out):
+    event, made, addressee = Event(7, AT_US, None, data), {}, "\U0001f600" * AGENT_ID_LEN_MAX
+    whole = frames.frame_for(event, "p", made, viewer=None, addressee=addressee)
+    assert len(whole) > FEED_FRAME_LEN_MAX
+    for _ in range(2):
+        short = frames.frame_for(event, "p", made, viewer=None, addressee=addressee, short=True)
+        assert len(short) <= FEED_FRAME_LEN_MAX
+    expected = msgspec.json.decode(whole)
+    for name in left_out:
+        del expected["data"][name]
+    assert msgspec.json.decode(short) == {**expected, "truncated": left_out}
+    assert frames.frame_for(event, "p", made, viewer=None, addressee=addressee) == whole
+
+
+def test_what_is_short_enough_is_not_shortened():
+    event = Event(7, AT_US, None, message())
+    whole = frames.frame_for(event, "p", {}, viewer=None)
+    assert frames.frame_for(event, "p", {}, viewer=None, short=True) == whole
