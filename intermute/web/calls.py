@@ -100,10 +100,13 @@ class Call(ABC):
     # -- Which project ----------------------------------------------------------------------
 
     def project(self, named: str | None) -> str:
-        """The project a request acts in: the key's, or the named one, or the default one."""
+        """The project a request acts in: the key's, or the named one, or its agent's, or `default`.
+
+        Its agent is who it says that it is.
+        """
         own = self.caller.project
         if named is None or not named.strip():
-            return own or DEFAULT_PROJECT
+            return own or self._project_by_tag(self.agent_id) or DEFAULT_PROJECT
         project = normalise_project(named)
         if project is None:
             raise Refused(Refusal(Code.INVALID_PROJECT, INVALID_NAME))
@@ -143,12 +146,15 @@ class Call(ABC):
 
     def project_of_agent(self, named: str | None, agent_id: str | None) -> str:
         """The project of what an agent has; the agent's id names it by itself, if need be."""
-        if agent_id is not None and not (named or "").strip() and self.caller.project is None:
-            tag = tag_of(agent_id)
-            found = None if tag is None else self.projects.name_of(tag)
+        if not (named or "").strip() and self.caller.project is None:
+            found = self._project_by_tag(agent_id)
             if found is not None:
                 return found
         return self.project(named)
+
+    def _project_by_tag(self, agent_id: str | None) -> str | None:
+        tag = None if agent_id is None else tag_of(agent_id)
+        return None if tag is None else self.projects.name_of(tag)
 
     # -- Asking -----------------------------------------------------------------------------
 

@@ -11,10 +11,13 @@ operations = Operations()
 @operations.command("reservations.check_set", "POST", "/api/reservations/check")
 def check_set(call: Call) -> Asking:
     body = wire.read_check(call.members())
-    return Asking(call.project(body.project), wire.check_paths(body), checked)
+    command = wire.check_paths(body)
+    return Asking(call.project_of_agent(body.project, command.agent_id), command, checked)
 
 
 @operations.command("reservations.preflight", "POST", "/api/reservations/preflight")
 def preflight(call: Call) -> Asking:
     body = wire.read_plan(call.members())
-    return Asking(call.project(body.project), wire.preflight(body), wire.plan)
+    command = wire.preflight(body)
+    project = call.project_of_agent(body.project, command.steps[0].agent_id)
+    return Asking(project, command, wire.plan)

@@ -29,7 +29,7 @@ operations = Operations()
 def reserve(call: Call) -> Asking:
     body = wire.read_reserve(call.members())
     command = wire.reserve(body)
-    project = call.project(body.project)
+    project = call.project_of_agent(body.project, command.agent_id)
     if isinstance(command, QueuePaths):
         return waiting(call, project, command)
     render = partial(wire.reservation, now_us=call.now_us())
@@ -74,7 +74,8 @@ def check(call: Call) -> Asking:
         agent_id=call.query("agent") or call.query("agent_id") or "",
         fencing_token=_token(call),
     )
-    return Asking(call.project(call.query("project")), command, wire.checked)
+    project = call.project_of_agent(call.query("project"), command.agent_id)
+    return Asking(project, command, wire.checked)
 
 
 @operations.query("reservations.get", "/api/reservations/<reservation_id>")

@@ -78,7 +78,7 @@ async def test_a_reservation_without_a_reason_has_no_reason(server: Server):
         ({"agent": "ada", "path": "a", "glob_patterns": ["b"], "patterns": ["c"]}, ["a", "c", "b"]),
     ],
 )
-async def test_the_names_of_the_requirement_are_accepted(
+async def test_the_other_names_are_accepted(
     server: Server, members: dict, patterns: list[str]
 ):
     response = await post(server, **members)
@@ -439,3 +439,32 @@ async def test_unknown_reservations_are_404(server: Server):
         refused(
             await server.client.post(f"{url}/renew", headers=headers), 404, "reservation_not_found"
         )
+
+
+async def test_an_agent_reserves_in_its_own_project_when_it_names_none(server: Server):
+    ada = await server.register("Ada", project="garden")
+    agent_id, token = ada["agent_id"], {"X-Agent-Token": ada["token"]}
+    known = {"X-Agent-ID": agent_id, **token}
+    assert (await server.client.post(f"/api/agents/{agent_id}/heartbeat", headers=known)).is_success
+    # It has shown its token, so nobody acts in its name without it.
+    refused(await post(server, agent_id=agent_id, path_pattern="src"), 403, "agent_token_required")
+    held = await server.reserve(agent_id, "src", headers=known)
+    assert held["project"] == "garden"
+    assert await listed(server, agent=agent_id) == [held]
+    plan = {"steps": [{"id": "one", "agent_id": agent_id, "patterns": ["src"]}]}
+    for checked in (
+        server.client.get("/api/reservations/check", params={"pattern": "src", "agent": agent_id}),
+        server.client.post("/api/reservations/preflight", json=plan),
+        server.client.post("/api/reservations/check", json={"patterns": ["src"], "agent": agent_id}),
+    ):
+        # What it holds itself is in the way of nobody else's question only.
+        assert (await checked).json().get("conflicts", []) == []
+    other = await server.reserve("bob", "src", headers={"X-Agent-ID": agent_id}, expected=403)
+    assert other["error"] == "agent_identity_mismatch"
+    spec = await server.client.post("/api/specs", json={"title": "x"}, headers=known)
+    assert (spec.status_code, spec.json()["project"]) == (201, "garden")
+    queued = {"agent_id": agent_id, "patterns": ["docs"], "queue": True}
+    ticket = await server.client.post("/api/reservations", json=queued, headers=known)
+    assert ticket.json()["project"] == "garden"
+    released = await server.client.delete(f"/api/reservations/{held['id']}", headers=known)
+    assert released.status_code == 200
