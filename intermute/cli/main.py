@@ -1,11 +1,13 @@
 """The `intermute` command: the server, its keys, and the commands of `intermute.cli.reservations`.
 
-Exit code 2 for wrong usage, 1 for anything else that goes wrong.
+Exit code 2 for wrong usage, 1 for anything else that goes wrong, except that the commands of
+`intermute.cli.reservations` have codes of their own for what they find out.
 """
 
 import logging
 import sys
 from datetime import UTC, datetime, timedelta
+from io import TextIOWrapper
 from pathlib import Path
 
 import click
@@ -24,6 +26,9 @@ KEYS_FILE_DEFAULT = "intermute.keys.yaml"
 @click.pass_context
 def main(context: click.Context) -> None:
     """Coordination for agents that edit the same repository at the same time."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Where a terminal's encoding lacks a character, what was done must be told all the same.
+        sys.stdout.reconfigure(errors="backslashreplace")
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -144,7 +149,12 @@ def serve(
 @main.command()
 @click.option("--project", required=True, help="The project that the key is for.")
 @_keys_file_option
-@click.option("--operator", is_flag=True, help="The key may act on any agent of the project.")
+@click.option(
+    "--operator",
+    is_flag=True,
+    help="The key may retire any agent of the project, end anybody's reservation, and switch live "
+    "delivery on and off.",
+)
 @click.option("--expires-days", type=click.IntRange(1, 3650), help="Days until the key ends.")
 def init(project: str, keys_file: Path, operator: bool, expires_days: int | None) -> None:
     """Make an API key for a project and print it once."""

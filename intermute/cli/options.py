@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from intermute.cli import wording
 from intermute.cli.client import Answer, Client, Unreachable
-from intermute.cli.paths import collect
+from intermute.cli.paths import collect, is_utf8
 from intermute.domain import limits
 from intermute.domain.modes import ABBREVIATIONS, Mode
 
@@ -79,7 +79,7 @@ class Asker:
 
     def show(self, answer: Answer, lines: Iterator[str]) -> None:
         if self.as_json:
-            click.echo(answer.text)
+            click.echo(answer.text.encode())
             return
         for line in lines:
             click.echo(line)
@@ -91,7 +91,7 @@ class Asker:
 def fail(answer: Answer, asker: Asker) -> int:
     """Say what the server refused; the exit code that it stands for."""
     if asker.as_json:
-        click.echo(answer.text)
+        click.echo(answer.text.encode())
     else:
         click.echo(f"Error: {wording.problem(answer.members, answer.status)}", err=True)
     if answer.members.get("code") in _IN_THE_WAY:
@@ -120,20 +120,9 @@ def asking(command: F) -> F:
         as_json: bool,
         **members: Any,
     ) -> None:
-        headers = {
-            "Authorization": f"Bearer {key}" if key else "",
-            "X-Agent-ID": agent or "",
-            # Alone, without saying whose it is, it would be refused.
-            "X-Agent-Token": token or "" if agent else "",
-        }
-        for name, text in headers.items():
-            if not text.isprintable():
-                raise click.UsageError(f"what would be sent as {name} has control characters")
-        shown = {name: text for name, text in headers.items() if text}
-        try:
-            client = Client(url, socket_path=socket, headers=shown)
-        except ValueError as error:
-            raise click.BadParameter(str(error), param_hint="--url") from error
+        client = connect(
+            url, socket=socket, agent=agent, key=key, token=token, answer_ms=limits.CLI_ANSWER_MS
+        )
         asker = Asker(client, project or None, agent or None, as_json, _again())
         command(asker, **members)
 
@@ -142,14 +131,68 @@ def asking(command: F) -> F:
     return run  # type: ignore[return-value]
 
 
+def connect(
+    url: str,
+    *,
+    agent: str | None,
+    key: str | None,
+    token: str | None,
+    answer_ms: int,
+    socket: Path | None = None,
+) -> Client:
+    """The server that is named, asked in an agent's name.
+
+    Raises:
+        click.UsageError: The URL is none, or an option of the command cannot be sent.
+    """
+    _check_encoding()
+    headers = {
+        "Authorization": f"Bearer {key}" if key else "",
+        "X-Agent-ID": agent or "",
+        # Alone, without saying whose it is, it would be refused.
+        "X-Agent-Token": token or "" if agent else "",
+    }
+    for name, text in headers.items():
+        if not text.isprintable():
+            raise click.UsageError(f"what would be sent as {name} has control characters")
+    shown = {name: text for name, text in headers.items() if text}
+    try:
+        return Client(url, socket_path=socket, headers=shown, answer_ms=answer_ms)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--url") from error
+
+
+def _check_encoding() -> None:
+    """What is given as text, and will be sent, has to be some."""
+    for name, given in click.get_current_context().params.items():
+        for text in given if isinstance(given, tuple) else (given,):
+            if isinstance(text, str) and not is_utf8(text):
+                raise click.UsageError(f"what is given as {name.upper()} is not UTF-8")
+
+
+def token_option(*spellings: str) -> Callable[[F], F]:
+    return click.option(
+        *spellings,
+        "token",
+        envvar="INTERMUTE_REGISTRATION_TOKEN",
+        help="The agent's token; better from INTERMUTE_REGISTRATION_TOKEN.",
+    )
+
+
+URL = click.option(
+    "--url",
+    envvar="INTERMUTE_URL",
+    default=URL_DEFAULT,
+    show_default=True,
+    help="Where the server is; also from INTERMUTE_URL.",
+)
+KEY = click.option(
+    "--key",
+    envvar="INTERMUTE_API_KEY",
+    help="An API key; better from INTERMUTE_API_KEY, where nobody sees it.",
+)
 _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
-    click.option(
-        "--url",
-        envvar="INTERMUTE_URL",
-        default=URL_DEFAULT,
-        show_default=True,
-        help="Where the server is; also from INTERMUTE_URL.",
-    ),
+    URL,
     click.option(
         "--socket",
         type=click.Path(path_type=Path),
@@ -165,16 +208,8 @@ _OPTIONS: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
         envvar="INTERMUTE_AGENT",
         help="The id of the agent you are; also from INTERMUTE_AGENT.",
     ),
-    click.option(
-        "--key",
-        envvar="INTERMUTE_API_KEY",
-        help="An API key; better from INTERMUTE_API_KEY, where nobody sees it.",
-    ),
-    click.option(
-        "--token",
-        envvar="INTERMUTE_REGISTRATION_TOKEN",
-        help="The agent's token; better from INTERMUTE_REGISTRATION_TOKEN.",
-    ),
+    KEY,
+    token_option("--token"),
     click.option("--json", "as_json", is_flag=True, help="Print the server's answer as it is."),
 )
 

@@ -130,9 +130,20 @@ def _decode(name: bytes) -> str:
     try:
         return name.decode()
     except UnicodeDecodeError:
-        raise click.UsageError(
-            f"the name {name!r} is not UTF-8, so it cannot be asked for"
-        ) from None
+        raise _no_text(name) from None
+
+
+def _no_text(name: bytes) -> click.UsageError:
+    return click.UsageError(f"the name {name!r} is not UTF-8, so it cannot be asked for")
+
+
+def is_utf8(text: str) -> bool:
+    """Whether it can be sent. Bytes that are no UTF-8 stand in an argument as half characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def collect(arguments: Iterable[str], *, stdin: bool, nul: bool, staged: bool) -> tuple[str, ...]:
@@ -140,6 +151,9 @@ def collect(arguments: Iterable[str], *, stdin: bool, nul: bool, staged: bool) -
 
     An argument that names something that is there means just that, whatever characters it has;
     any other is a pattern. Names from elsewhere are never patterns.
+
+    Raises:
+        click.UsageError: A name lies outside of the repository, or is not UTF-8.
     """
     place = Place.find()
     given = list(arguments)
@@ -149,4 +163,7 @@ def collect(arguments: Iterable[str], *, stdin: bool, nul: bool, staged: bool) -
         found.update((place.path(name), None) for name in names)
     if staged:
         found.update((escape(name), None) for name in staged_names())
+    for pattern in found:
+        if not is_utf8(pattern):
+            raise _no_text(os.fsencode(pattern))
     return tuple(found)

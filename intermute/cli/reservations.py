@@ -63,7 +63,7 @@ def _check(asker: Asker, patterns: Sequence[str], mode: str) -> Answer:
     answers = []
     for lot in batched(patterns, limits.PATTERNS_PER_REQUEST_MAX):
         body = asker.named(patterns=lot, mode=mode)
-        answers.append(asker.ask("POST", "/api/reservations/check", body=body))
+        answers.append(asker.ask("POST", "/api/reservations/check", body=body, told="free"))
         if answers[-1].status >= 400:
             return answers[-1]
     return answers[0] if len(answers) == 1 else _merged(answers)
@@ -183,7 +183,7 @@ def _reserve(
         body["ttl_seconds"] = round(ttl) or 1
     if reason:
         body["reason"] = reason
-    return asker.ask("POST", "/api/reservations", body=body, wait_s=wait_s)
+    return asker.ask("POST", "/api/reservations", body=body, wait_s=wait_s, told="patterns")
 
 
 def _tell_taken(asker: Asker, answer: Answer) -> None:
@@ -236,7 +236,8 @@ def release(asker: Asker, ids: tuple[str, ...], everything: bool) -> None:
     failed = 0
     for identifier in found:
         kind = "tickets/" if identifier.startswith("tkt_") else ""
-        answer = asker.ask("DELETE", f"/api/reservations/{kind}{quote(identifier, safe='')}")
+        path = f"/api/reservations/{kind}{quote(identifier, safe='')}"
+        answer = asker.ask("DELETE", path, told="patterns")
         if answer.status >= 400:
             failed = failed or fail(answer, asker)
         else:
@@ -259,7 +260,7 @@ def renew(asker: Asker, ids: tuple[str, ...], everything: bool, ttl: float | Non
     failed = 0
     for identifier in found:
         path = f"/api/reservations/{quote(identifier, safe='')}/renew"
-        answer = asker.ask("POST", path, body=body)
+        answer = asker.ask("POST", path, body=body, told="patterns")
         if answer.status >= 400:
             failed = failed or fail(answer, asker)
         else:
@@ -276,10 +277,18 @@ def _held(asker: Asker, ids: tuple[str, ...], everything: bool) -> Sequence[str]
         raise click.UsageError("name reservations by their ids, or give --all")
     if ids:
         return ids
-    answer = _list(asker, agent=agent, limit=limits.PAGE_MAX)
-    if answer.status >= 400:
-        end(fail(answer, asker))
-    return [str(each.get("id")) for each in answer.members.get("reservations") or ()]
+    found: list[str] = []
+    before, more = limits.CURSOR_MAX, True
+    while more:
+        answer = _list(asker, agent=agent, limit=limits.PAGE_MAX, before=before)
+        if answer.status >= 400:
+            end(fail(answer, asker))
+        found += [str(each.get("id")) for each in answer.members.get("reservations") or ()]
+        last = answer.members.get("cursor")
+        # A page that leads nowhere ends it, or a broken server could hold us for ever.
+        more = answer.members.get("more") is True and isinstance(last, int) and last < before
+        before = last if isinstance(last, int) else before
+    return found
 
 
 @click.command()
@@ -313,13 +322,15 @@ def reservations(asker: Asker, mine: bool, limit: int) -> None:
     asker.show(answer, lines())
 
 
-def _list(asker: Asker, *, agent: str | None, limit: int) -> Answer:
-    query = [("active", "true"), ("limit", str(limit))]
+def _list(
+    asker: Asker, *, agent: str | None, limit: int, before: int = limits.CURSOR_MAX
+) -> Answer:
+    query = [("active", "true"), ("limit", str(limit)), ("cursor", str(before))]
     if asker.project is not None:
         query.append(("project", asker.project))
     if agent is not None:
         query.append(("agent", agent))
-    return asker.ask("GET", "/api/reservations", query=query)
+    return asker.ask("GET", "/api/reservations", query=query, told="reservations")
 
 
 COMMANDS = (check, reserve, release, renew, wait, reservations)

@@ -7,15 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from intermute.domain.limits import PROBLEM_DETAIL_LEN_MAX
+from intermute.domain.modes import IN_WORDS
+
 Members = Mapping[str, Any]
 
-_MODES = {
-    "exclusive": "exclusively",
-    "shared": "shared",
-    "intent_exclusive": "with the intent to change parts of it",
-    "intent_shared": "with the intent to read parts of it",
-    "shared_intent_exclusive": "shared, with the intent to change parts of it",
-}
 _PATTERNS_SHOWN = 5
 
 
@@ -55,7 +51,7 @@ def patterns(members: Members) -> str:
 
 def reservation(members: Members) -> Iterator[str]:
     """A reservation in one line, or two."""
-    mode = _MODES.get(str(members.get("mode")), "")
+    mode = IN_WORDS.get(str(members.get("mode")), "")
     state = f"until {until(members.get('expires_at'))}"
     if not members.get("is_active"):
         over = members.get("released_at") or members.get("expired_at")
@@ -69,7 +65,7 @@ def reservation(members: Members) -> Iterator[str]:
 def conflict(members: Members) -> Iterator[str]:
     """Who is in the way, how, until when, and at which path."""
     who = f"{plain(members.get('held_by'))} ({plain(members.get('holder'))})"
-    held, mode = plain(members.get("pattern")), _MODES.get(str(members.get("mode")), "")
+    held, mode = plain(members.get("pattern")), IN_WORDS.get(str(members.get("mode")), "")
     if members.get("standing") == "waiting":
         said = f"{who} waits for {held} and came first; it waits until at most"
     else:
@@ -106,4 +102,6 @@ def ticket(members: Members) -> Iterator[str]:
 def problem(members: Members, status: int) -> str:
     """A refusal in the server's own words."""
     code, detail = members.get("code"), members.get("detail")
-    return plain(f"{code}: {detail}" if code and detail else f"the server answered {status}")
+    if not (code and detail):
+        return f"the server answered {status}"
+    return plain(f"{str(code)[:PROBLEM_DETAIL_LEN_MAX]}: {str(detail)[:PROBLEM_DETAIL_LEN_MAX]}")

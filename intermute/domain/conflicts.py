@@ -6,7 +6,7 @@ from typing import NamedTuple
 from intermute.domain import limits
 from intermute.domain.holdings import Claim, Reservation, Ticket, parse_pattern
 from intermute.domain.limits import CURSOR_MAX
-from intermute.domain.modes import Mode
+from intermute.domain.modes import IN_WORDS, Mode
 from intermute.domain.overlaps import can_show
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.state import State
@@ -15,13 +15,6 @@ from intermute.domain.views import CheckedView, ConflictView
 from intermute.globs import BadPattern, Pattern, TooMuchWork, Work, witness
 
 _NOTHING = CheckedView((), 0, more=False)
-_IN_WORDS = {
-    Mode.EXCLUSIVE: "exclusively",
-    Mode.SHARED: "shared",
-    Mode.INTENT_EXCLUSIVE: "with the intent to change parts of it",
-    Mode.INTENT_SHARED: "with the intent to read parts of it",
-    Mode.SHARED_INTENT_EXCLUSIVE: "shared, with the intent to change parts of it",
-}
 
 
 def parse_all(patterns: Iterable[str], *, case_sensitive: bool) -> tuple[Pattern, ...] | Refusal:
@@ -222,7 +215,7 @@ def _detail(checked: CheckedView) -> str:
         said = f"{first.held_by} ({first.holder}) waits for {first.pattern!r} and came first"
     else:
         said = (
-            f"{first.held_by} ({first.holder}) holds {first.pattern!r} {_IN_WORDS[first.mode]} "
+            f"{first.held_by} ({first.holder}) holds {first.pattern!r} {IN_WORDS[first.mode]} "
             f"until {iso(first.expires_at_us)}"
         )
     whom = "" if first.standing == "waiting" else f", ask the holder of {first.reservation_id},"

@@ -225,6 +225,13 @@ CONNECTIONS_MAX: Final = 10_240
 DESCRIPTORS_RESERVED: Final = 2_048
 PROBLEM_DETAIL_LEN_MAX: Final = 2_000
 
+# The command line: the bytes of an answer that it reads, how long a connection and then the answer
+# may take beside what the server was asked to wait, and the answer where an agent's turn waits.
+CLI_ANSWER_LEN_MAX: Final = 64 * 1024 * 1024
+CLI_CONNECT_MS: Final = 10_000
+CLI_ANSWER_MS: Final = 60_000
+CLI_INBOX_ANSWER_MS: Final = 10_000
+
 assert TTL_DEFAULT_MS <= TTL_MAX_MS < TTL_ABSURD_MS
 assert HEARTBEAT_GRACE_MS <= TTL_MAX_MS
 assert 3 * LINE_HEARTBEAT_MS <= HEARTBEAT_GRACE_MS
@@ -263,6 +270,8 @@ assert ENTITY_LEN_MAX <= ENTITY_PAGE_LEN_MAX
 assert CUJ_LINKS_MAX <= PAGE_MAX
 assert MESSAGE_BODY_LEN_MAX <= BODY_LEN_MAX <= MESSAGES_PAGE_LEN_MAX
 assert INBOX_PAGE_DEFAULT <= PAGE_MAX
+assert max(BATCH_ANSWER_LEN_MAX, MESSAGES_PAGE_LEN_MAX) < CLI_ANSWER_LEN_MAX
+assert CLI_INBOX_ANSWER_MS <= CLI_ANSWER_MS
 assert SEARCH_PAGE_DEFAULT <= SEARCH_PAGE_MAX <= PAGE_MAX
 assert RECIPIENTS_MAX <= AGENTS_MAX
 assert max(RECIPIENTS_MAX, THREAD_LOOKBACK_MAX) <= THREAD_LOOKUPS_MAX

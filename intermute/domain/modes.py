@@ -5,6 +5,7 @@ Locks and Degrees of Consistency in a Shared Data Base", 1976), applied wherever
 path in common.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -44,6 +45,15 @@ ABBREVIATIONS: Final = {
     "IX": Mode.INTENT_EXCLUSIVE,
     "IS": Mode.INTENT_SHARED,
     "SIX": Mode.SHARED_INTENT_EXCLUSIVE,
+}
+
+# How somebody holds a path, as it follows upon "holds it". By a mode, or by its name.
+IN_WORDS: Final[Mapping[str, str]] = {
+    Mode.EXCLUSIVE: "exclusively",
+    Mode.SHARED: "shared",
+    Mode.INTENT_EXCLUSIVE: "with the intent to change parts of it",
+    Mode.INTENT_SHARED: "with the intent to read parts of it",
+    Mode.SHARED_INTENT_EXCLUSIVE: "shared, with the intent to change parts of it",
 }
 
 

@@ -7,6 +7,7 @@ import click
 import pytest
 
 from intermute.cli import options
+from intermute.cli.main import main
 from intermute.cli.reservations import COMMANDS, WAIT_MAX_S
 from intermute.domain import limits
 
@@ -36,6 +37,11 @@ def test_every_command_and_option_is_described(command: click.Command):
             assert f"`{option.envvar}`" in described()[name]
 
 
+def test_the_table_of_commands_has_all_but_the_servers_own():
+    listed = set(re.findall(r"^\| `intermute ([a-z]+)", PAGE, re.MULTILINE))
+    assert listed == main.commands.keys() - {"serve", "init"}
+
+
 def test_no_other_option_is_described():
     assert described().keys() == {name for each in COMMANDS for name in options_of(each)}
 
@@ -61,4 +67,7 @@ def test_the_exit_codes_are_described():
 def test_the_numbers_are_right():
     assert WAIT_MAX_S == 10 * 60
     assert f"up to {limits.PATTERNS_PER_REQUEST_MAX} paths in one request" in PAGE
+    connect_s, answer_s = limits.CLI_CONNECT_MS // 1000, limits.CLI_ANSWER_MS // 1000
+    assert f"A connection may take {connect_s} seconds, and its answer {answer_s} more" in PAGE
+    assert f"more than {limits.CLI_ANSWER_LEN_MAX >> 20} MiB" in PAGE
     assert options.URL_DEFAULT in described()["--url"]

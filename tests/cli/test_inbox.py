@@ -1,6 +1,7 @@
 """`intermute inbox` against a server that says what the test wants."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,8 +12,8 @@ import attrs
 import pytest
 from click.testing import CliRunner, Result
 
-from intermute.cli import inbox as module
 from intermute.cli.main import main
+from intermute.domain import limits
 
 START = "--- INTERMUTE-PEER-MESSAGE START [from=bob, thread=t{0}, trust=LOW] ---"
 
@@ -71,7 +72,7 @@ def said() -> Iterator[Said]:
     found = Said([])
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(found))
     found.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield found
@@ -147,17 +148,21 @@ def test_b39_a_mark_that_fails_loses_nothing(said: Said):
 
 
 def test_b39_a_page_that_fails_marks_nothing(said: Said):
-    said.pages = [page(1, 2, more=True), (503, {"detail": "the disk failed"})]
+    said.pages = [
+        page(1, 2, more=True),
+        (503, {"code": "storage_failed", "detail": "the disk failed"}),
+    ]
     done = run(said, "--mark-surfaced")
     assert done.exit_code == 1
     assert done.stdout == ""
-    assert "503: the disk failed" in done.stderr
+    assert "storage_failed: the disk failed" in done.stderr
     assert said.acked == []
 
 
-def test_keys_and_tokens_are_sent(said: Said):
+@pytest.mark.parametrize("spelling", ["--token", "--agent-token"])
+def test_keys_and_tokens_are_sent(said: Said, spelling: str):
     said.pages = [page(1), page(1)]
-    done = run(said, "--key", "imk_1", "--agent-token", "imt_1", "--mark-surfaced")
+    done = run(said, "--key", "imk_1", spelling, "imt_1", "--mark-surfaced")
     assert done.exit_code == 0
     env = {"INTERMUTE_API_KEY": "imk_2", "INTERMUTE_REGISTRATION_TOKEN": "imt_2"}
     assert run(said, env=env).exit_code == 0
@@ -203,6 +208,9 @@ def test_wrong_usage_is_2(options: list[str]):
         (200, []),
         (200, {"pokes": None}),
         (200, {"pokes": ["x"]}),
+        (200, {"pokes": [{"message_id": "m1"}]}),
+        (200, {"pokes": [{"body": "without an id"}]}),
+        (200, {"pokes": [{"message_id": "m1", "body": "half a \ud800 character"}]}),
         (401, {"error": "unauthorized"}),
         (401, b""),
         (500, b"\xff"),
@@ -230,9 +238,7 @@ def test_nobody_there_is_1(said: Said):
 
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch):
-    import socket
-
-    monkeypatch.setattr(module, "TIMEOUT_S", 0.05)
+    monkeypatch.setattr(limits, "CLI_INBOX_ANSWER_MS", 50)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         given = ["inbox", "--unread-pokes", "--agent", "a", "--project", "p", "--url", url]

@@ -11,7 +11,8 @@ class Caller(Value):
     Attributes:
         agent_id: The agent the caller says it is (`X-Agent-ID`), or None.
         token_hash: SHA-256 of the agent token it presented, or None.
-        operator: It may act on any agent of the project (a local caller, or a key with the right).
+        operator: It may retire any agent, end anybody's reservation, and switch live delivery (a
+            local caller, or a key with the right).
     """
 
     agent_id: str | None = None
