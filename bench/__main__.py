@@ -29,6 +29,7 @@ from bench import (
     start_time,
     waiting,
 )
+from bench.outputs import COULD_NOT, output_file, written
 from bench.report import Result, Scale
 
 
@@ -112,7 +113,7 @@ def benchmarks_of(names: Sequence[str]) -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command: 0 when every target was reached, 1 when one was missed."""
+    """The command: 0 when every target was reached, 1 when one was missed, 3 without its file."""
     if arguments and arguments[0] in COMMANDS:
         module, _, function = COMMANDS[arguments[0]].partition(":")
         return int(getattr(importlib.import_module(module), function)(arguments[1:]))
@@ -125,7 +126,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join((*BENCHMARKS, *GROUPS)))
     parser.add_argument("--quick", action="store_true", help="smaller numbers, rougher figures")
     parser.add_argument("--profile", action="store_true", help="show where the time goes as well")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result here")
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="write the result here")
     options = parser.parse_args(arguments)
     try:
         names = benchmarks_of(options.names)
@@ -133,8 +134,11 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(str(error))
     scale = Scale.QUICK if options.quick else Scale.FULL
     members = run(names, scale, profile=options.profile)
-    if options.json is not None:
-        options.json.write_text(json.dumps(members, indent=2) + "\n")
+    text = json.dumps(members, indent=2) + "\n"
+    unwritten = written(options.json, lambda path: path.write_text(text))
+    if unwritten:
+        sys.stderr.write(f"{unwritten}\n")
+        return COULD_NOT
     missed = [
         figure["name"]
         for result in members["benchmarks"].values()

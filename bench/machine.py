@@ -4,17 +4,24 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
 import apsw
 
 ROOT = Path(__file__).resolve().parents[1]
+
+End = tuple[str, int]
+"""An end of a TCP connection: its IP address and its port."""
+
+_IPV4_LEN = 4
 
 _PACKAGES = (
     "intermute",
@@ -93,15 +100,36 @@ def rss_bytes(pid: int) -> int:
     return int(found[1]) * 1024
 
 
-def is_connected(port: int, peer_port: int) -> bool:
-    """Whether the owner of a TCP port of this machine still has its connection with another.
+def is_connected(end: End, peer: End) -> bool:
+    """Whether the owner of an end of a connection, a process of this machine, still has it.
 
     A connection that was closed with something left to send stays with the kernel for a while.
     """
-    # Local address, remote address, state; established is 01.
-    wanted = [f"0100007F:{port:04X}", f"0100007F:{peer_port:04X}", "01"]
-    lines = Path("/proc/net/tcp").read_text().splitlines()
-    return any(line.split()[1:4] == wanted for line in lines[1:])
+    for table, is_wide in (("tcp", False), ("tcp6", True)):
+        with suppress(FileNotFoundError):
+            # Local address, remote address, state; established is 01.
+            wanted = [_kernels(end, wide=is_wide), _kernels(peer, wide=is_wide), "01"]
+            lines = Path(f"/proc/net/{table}").read_text().splitlines()
+            if any(line.split()[1:4] == wanted for line in lines[1:]):
+                return True
+    return False
+
+
+def _kernels(end: End, *, wide: bool) -> str:
+    """An end as the kernel lists it: its address in words of the machine's byte order, its port.
+
+    Args:
+        wide: In the list of IPv6, in which an address of IPv4 is there as one of IPv6.
+    """
+    address = ip_address(end[0].partition("%")[0])
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    packed = address.packed
+    if wide and len(packed) == _IPV4_LEN:
+        packed = b"\0" * 10 + b"\xff\xff" + packed
+    words = (packed[at : at + _IPV4_LEN] for at in range(0, len(packed), _IPV4_LEN))
+    listed = "".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words)
+    return f"{listed}:{end[1]:04X}"
 
 
 @contextmanager

@@ -1,12 +1,14 @@
 """A real server in a process of its own, started and ended by us."""
 
+import ctypes
 import http.client
+import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from bench.machine import ROOT, rss_bytes
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 _POLL_S = 0.002
+# Of <sys/prctl.h>.
+_PR_SET_PDEATHSIG = 1
 _ADDRESS = re.compile(r"listens on http://127\.0\.0\.1:(\d+)")
 
 
@@ -58,6 +62,10 @@ def running_server(
 ) -> Iterator[Server]:
     """`intermute serve` over a data directory, until the block ends.
 
+    It ends as well when this process ends without getting that far, as by SIGKILL: the kernel sends
+    it SIGTERM then. That is when the thread that started it ends, so one that lives as long as the
+    block has to be the one that enters it.
+
     Args:
         data: The data directory; log and keys are kept beside it.
         options: Further options of `serve`.
@@ -76,7 +84,12 @@ def running_server(
     started_s = time.perf_counter()
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            [*command, *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink
+            [*command, *arguments],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            preexec_fn=_end_with(os.getpid()),
         )
     try:
         port = _wait_for_port(process, log, started_s)
@@ -86,6 +99,19 @@ def running_server(
         ended = _stop(process)
     if ended != 0:
         raise ServerFailed(f"the server ended with {ended}: {log.read_text()[-2000:]}")
+
+
+def _end_with(parent: int) -> Callable[[], None]:
+    """What a new process does to be ended when its parent ends; Linux knows how."""
+    prctl = ctypes.CDLL(None).prctl
+
+    def arrange() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            # It has ended already.
+            os._exit(1)
+
+    return arrange
 
 
 def get(port: int, target: str) -> bytes:

@@ -10,9 +10,10 @@ import socket
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any, Protocol
 
 from bench.connection import CONNECT_TIMEOUT_S, LOOPBACK, RECEIVE_LEN_MAX, Broken
-from bench.machine import is_connected
+from bench.machine import End, is_connected
 
 _HEAD_END = b"\r\n\r\n"
 _HEAD_LEN_MAX = 65_536
@@ -34,6 +35,26 @@ class Closed(Exception):
         super().__init__(f"closed with {code} {reason!r}")
         self.code = code
         self.reason = reason
+
+
+class Endpoints(Protocol):
+    """A socket, of the system or of Trio, that knows both ends of its connection."""
+
+    def getpeername(self) -> Any:
+        """The other end."""
+
+    def getsockname(self) -> Any:
+        """Our own."""
+
+
+def ends_of(sock: Endpoints) -> tuple[End, End]:
+    """The server's end and our own of a connection that is there: after a reset nobody knows them.
+
+    Raises:
+        OSError: It is not there any more.
+    """
+    server, own = sock.getpeername(), sock.getsockname()
+    return (str(server[0]), int(server[1])), (str(own[0]), int(own[1]))
 
 
 class WebSocket:
@@ -160,7 +181,7 @@ class WebSocket:
 
     def has_ended(self) -> bool:
         """Whether the server has hung up, which a client that never reads is not told."""
-        return not is_connected(self.sock.getpeername()[1], self.sock.getsockname()[1])
+        return not is_connected(*ends_of(self.sock))
 
     def close(self, *, abruptly: bool = False) -> None:
         """Hang up without a word; `abruptly`: with a reset."""

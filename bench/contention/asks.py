@@ -57,6 +57,7 @@ def reserve(
         rpc="reservations.create",
         wanted=201,
         recorded=("reserve", arguments),
+        gives=(("id", str),),
     )
 
 
@@ -118,7 +119,14 @@ def send(
     members: dict[str, Any] = {"project": project, "from": sender, "to": list(to), "body": body}
     if message_id is not None:
         members["id"] = message_id
-    return Ask("send", "POST", "/api/messages", body=members, rpc="messages.send")
+    return Ask(
+        "send",
+        "POST",
+        "/api/messages",
+        body=members,
+        rpc="messages.send",
+        gives=(("cursor", int),),
+    )
 
 
 def inbox(project: str, agent: str, *, after: int = 0, limit: int = 100) -> Ask:

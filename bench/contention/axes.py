@@ -91,9 +91,7 @@ class Side:
     name: str
     span: Span
     written: Callable[[float], str]
-    ticks: tuple[float, ...] | None = None
 
     def marks(self) -> list[tuple[float, str]]:
         """Each tick as (share along the axis, text)."""
-        ticks = self.span.ticks() if self.ticks is None else self.ticks
-        return [(self.span.share(tick), self.written(tick)) for tick in ticks]
+        return [(self.span.share(tick), self.written(tick)) for tick in self.span.ticks()]

@@ -16,13 +16,14 @@ from typing import IO
 import attrs
 import msgspec
 
-from bench.contention.jobs import Job, Report, Said, Word, decode_said, put, take
+from bench.contention.jobs import BEAT_S, Job, Report, Said, Word, decode_said, put, take
 from bench.machine import ROOT, rss_bytes
 
 # Enough for the word to reach every process before it counts.
 _NOTICE_S = 0.01
 _LOOK_S = 0.1
-_SILENT_S = 300.0
+# Several times as long as a generator may be silent.
+_SILENT_S = 12 * BEAT_S
 _END_S = 10.0
 _STOPPED_BY = (signal.SIGINT, signal.SIGTERM)
 
@@ -152,6 +153,7 @@ class Crew:
         Raises:
             Interrupted: A signal came.
         """
+        self._look_up()
         alone = job.variant.alone or job.prepared is None
         members = self.generators[:1] if alone else self.generators
         for part, member in enumerate(members):
@@ -176,20 +178,31 @@ class Crew:
             "; ".join(member.lost for member in members if member.lost),
         )
 
+    def _look_up(self) -> None:
+        if self.stopped_by:
+            raise Interrupted(f"stopped by {self.stopped_by}")
+
     def _hear(self, member: Generator, job: Job, memory: list[tuple[float, int]]) -> Said | None:
-        """What one of them says next; None when it is lost."""
-        silent_s = perf_counter() + _SILENT_S + job.seconds
+        """What one of them says next, but for that it lives; None when it is lost."""
+        while True:
+            said = self._hear_one(member, job, memory)
+            if said is None or not said.is_alive:
+                return said
+
+    def _hear_one(
+        self, member: Generator, job: Job, memory: list[tuple[float, int]]
+    ) -> Said | None:
+        silent_s = perf_counter() + _SILENT_S
         with selectors.DefaultSelector() as selector:
             selector.register(member.source, selectors.EVENT_READ)
             while not selector.select(_LOOK_S):
-                if self.stopped_by:
-                    raise Interrupted(f"stopped by {self.stopped_by}")
+                self._look_up()
                 if job.place.pid is not None:
                     # A server that has ended is found out by the calls that fail.
                     with suppress(OSError):
                         memory.append((perf_counter(), rss_bytes(job.place.pid)))
                 if perf_counter() > silent_s:
-                    member.give_up(f"said nothing for {_SILENT_S + job.seconds:.0f} s")
+                    member.give_up(f"said nothing for {_SILENT_S:.0f} s")
                     return None
         data = take(member.source)
         if data is None:

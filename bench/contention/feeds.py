@@ -4,7 +4,6 @@ Either WebSocket driver can be under it: trio-websocket with a task for each fee
 with one loop over all of them.
 """
 
-import socket
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -20,8 +19,8 @@ from bench.contention.links import BROKEN, NO_ANSWER, NOT_CONNECTED, Address, As
 from bench.contention.sockets import LEAN
 from bench.contention.trio_socket import BusyStretches, TrioSocket, open_trio_socket
 from bench.crowd import Crowd
-from bench.machine import is_connected
-from bench.websocket import Closed, WebSocket
+from bench.machine import End, is_connected
+from bench.websocket import Closed, WebSocket, ends_of
 
 Heard = Callable[[list[bytes], float], object]
 Ended = Callable[[Closed], object]
@@ -34,10 +33,10 @@ class Feed(ABC):
     """A feed that is open.
 
     Attributes:
-        ports: The port of the server, and our own.
+        ends: The server's end of the connection, and our own.
     """
 
-    ports: tuple[int, int]
+    ends: tuple[End, End]
 
     @abstractmethod
     def hang_up(self, *, abruptly: bool = False) -> None:
@@ -47,9 +46,13 @@ class Feed(ABC):
     def pause(self, paused: bool) -> None:
         """Read nothing for a while, or again."""
 
+    def is_of_here(self) -> bool:
+        """Whether the server is on this machine, and has not hung up yet."""
+        return is_connected(*self.ends)
+
     def has_ended(self) -> bool:
         """Whether a server on this machine has hung up, which who never reads is not told."""
-        return not is_connected(*self.ports)
+        return not is_connected(*self.ends)
 
 
 class Feeds(ABC):
@@ -212,11 +215,6 @@ async def _with_trio_feeds(
         nursery.cancel_scope.cancel()
 
 
-def _ports_of(sock: socket.socket) -> tuple[int, int]:
-    """Of a connection that is there, since one that was reset does not know any more."""
-    return sock.getpeername()[1], sock.getsockname()[1]
-
-
 # -- The lean driver ------------------------------------------------------------------------------
 
 
@@ -224,7 +222,7 @@ def _ports_of(sock: socket.socket) -> tuple[int, int]:
 class _LeanFeed(Feed):
     socket: WebSocket
     crowd: Crowd
-    ports: tuple[int, int]
+    ends: tuple[End, End]
 
     def hang_up(self, *, abruptly: bool = False) -> None:
         self.crowd.drop(self.socket, abruptly=abruptly)
@@ -266,12 +264,12 @@ class LeanFeeds(Feeds):
         if early:
             raise Broken(str(early[0]))
         is_open = True
-        return _LeanFeed(socket, self._crowd, _ports_of(socket.sock))
+        return _LeanFeed(socket, self._crowd, ends_of(socket.sock))
 
     async def stall(self, path: str, *, receive_buffer_len: int) -> Feed:
         socket = self._open(path, receive_buffer_len)
         self._stalled.append(socket)
-        return _LeanFeed(socket, self._crowd, _ports_of(socket.sock))
+        return _LeanFeed(socket, self._crowd, ends_of(socket.sock))
 
     def _open(self, path: str, receive_buffer_len: int | None) -> WebSocket:
         address = self.address
@@ -310,7 +308,7 @@ class LeanFeeds(Feeds):
 @attrs.define(eq=False)
 class _TrioFeed(Feed):
     socket: TrioSocket
-    ports: tuple[int, int]
+    ends: tuple[End, End]
     goes_on: trio.Event = attrs.field(factory=trio.Event)
     is_dropped: bool = False
 
@@ -344,7 +342,7 @@ class TrioFeeds(Feeds):
         socket = await open_trio_socket(
             self._nursery, self.address, path, receive_buffer_len=receive_buffer_len
         )
-        feed = _TrioFeed(socket, socket.ports)
+        feed = _TrioFeed(socket, socket.ends)
         feed.goes_on.set()
         self._nursery.start_soon(self._hear, feed, heard, ended)
         return feed
@@ -379,7 +377,7 @@ class TrioFeeds(Feeds):
             receive_buffer_len=receive_buffer_len,
             queue_len=0,
         )
-        return _TrioFeed(socket, socket.ports)
+        return _TrioFeed(socket, socket.ends)
 
     async def turn(self, wait_s: float) -> None:
         with trio.move_on_after(wait_s):

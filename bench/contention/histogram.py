@@ -79,6 +79,11 @@ class Histogram:
                 return value_us
         return 0
 
+    def up_to(self, value_us: float) -> int:
+        """How many values are at most so large, but for those that share its bucket and are not."""
+        bucket = bucket_of(int(value_us))
+        return sum(times for at, times in self.counts.items() if at <= bucket)
+
     def cumulative(self) -> Iterator[tuple[int, int]]:
         """Each bucket that is not empty, ascending: (its top in microseconds, values up to it)."""
         reached = 0

@@ -53,7 +53,7 @@ def _workload(workload: Workload, styles: pictures.Styles) -> dict[str, Any]:
         "tables": tables.tables(workload),
         "warnings": tables.warnings(workload),
         "incomplete": plain(workload.incomplete),
-        "violations": [plain(text) for text in workload.violations],
+        "violations": tables.violations(workload),
         "skipped": [(plain(each.target), plain(each.reason)) for each in workload.skipped],
         "curves": [
             (Markup(pictures.of_curve(workload, name, styles)), tables.of_curve(workload, name))

@@ -11,6 +11,8 @@ from bench.contention.results import Series
 from bench.contention.sockets import TRIO_WEBSOCKET
 
 _HEAD_LEN = 4
+# How often a generator at work says that it lives.
+BEAT_S = 5.0
 
 
 @attrs.frozen
@@ -92,6 +94,23 @@ class Job:
     keeps_history: bool = False
 
 
+@attrs.define
+class Due:
+    """When the calls of a series were to be made in open loop, of one process; `perf_counter`.
+
+    Attributes:
+        in_time: How many had the wanted answer until the end.
+        after: How long after the end the others had it.
+        last_s: When the last answer came, which may be after the end.
+    """
+
+    since_s: float
+    until_s: float
+    in_time: int = 0
+    after: Histogram = attrs.field(factory=Histogram)
+    last_s: float = 0.0
+
+
 @attrs.frozen
 class Report:
     """What came of a job.
@@ -100,9 +119,13 @@ class Report:
         took_s: From the agreed beginning to the end of the last client.
         cpu_s: Processor time of this generator process.
         starved_s: How long it was ready to run and had no processor; None if unknown.
+        waited: How long calls of an open loop waited because all connections were in use.
         unexpected: Answers that no client should get, as text to count.
         counts: Whatever the workload counts.
         values: Whatever else the workload has to say, for its judge.
+        due: Of an open loop, by the name of the series.
+        answered: How many calls had the wanted answer.
+        failed: Why the workload could not go on on this target; empty when it did.
     """
 
     series: list[Series]
@@ -115,6 +138,10 @@ class Report:
     counts: dict[str, int]
     values: dict[str, list[Any]]
     violations: list[str]
+    answered: int = 0
+    failed: str = ""
+    waited: Histogram = attrs.field(factory=Histogram)
+    due: dict[str, Due] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -127,9 +154,10 @@ class Word:
 
 @attrs.frozen
 class Said:
-    """From a generator: that it is ready to begin, or what came of the job."""
+    """From a generator: that it is ready to begin, what came of the job, or only that it lives."""
 
     report: Report | None = None
+    is_alive: bool = False
 
 
 def put(sink: IO[bytes], thing: Word | Said) -> None:

@@ -17,6 +17,7 @@ from bench.websocket import Closed
 
 NO_ANSWER = 0
 NOT_CONNECTED = -1
+GARBLED = -2
 _SILENT_S = 0.5
 _encode = msgspec.json.encode
 BROKEN = (Broken, Closed, OSError)
@@ -61,6 +62,7 @@ class Ask:
         due_s: When it should have been made in open loop, on `time.perf_counter`.
         key: The idempotency key; empty for none.
         recorded: The operation and arguments that a history keeps of it; None to keep nothing.
+        gives: What the body of the wanted answer has to have: names, and the types of the values.
     """
 
     operation: str
@@ -74,6 +76,7 @@ class Ask:
     due_s: float | None = None
     key: str = ""
     recorded: tuple[str, dict[str, Any]] | None = None
+    gives: tuple[tuple[str, type], ...] = ()
 
 
 @attrs.define
@@ -82,7 +85,8 @@ class Reply:
 
     Attributes:
         status: Of HTTP, over a WebSocket too; `NO_ANSWER` when the connection ended first or time
-            ran out, `NOT_CONNECTED` when there was none to send it over.
+            ran out, `NOT_CONNECTED` when there was none to send it over, `GARBLED` when the status
+            is the wanted one and the body lacks what such an answer has.
         asked_s, answered_s: On `time.perf_counter`.
     """
 
@@ -112,7 +116,21 @@ class Reply:
     def place(self) -> tuple[int, int] | None:
         """Where the decision stands in the project's order, if the answer says so."""
         epoch, seq = self.header("intermute-epoch"), self.header("intermute-seq")
-        return None if epoch is None or seq is None else (int(epoch), int(seq))
+        if epoch is None or seq is None or not (epoch.isdecimal() and seq.isdecimal()):
+            return None
+        return int(epoch), int(seq)
+
+
+def lacking(ask: Ask, reply: Reply) -> list[str]:
+    """What the wanted answer to a call has to have and this one has not, by name."""
+    if not ask.gives:
+        return []
+    members = reply.members()
+    return [
+        name
+        for name, kind in ask.gives
+        if not isinstance(members.get(name), kind) or members[name] == ""
+    ]
 
 
 class Link(Protocol):

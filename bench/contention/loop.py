@@ -70,26 +70,47 @@ class Arrivals(Generic[Way]):
         name: What the names of the clients begin with.
         due_s: The intended times, ascending, on `time.perf_counter`.
         make: The client for a time; it asks once or a few times, and ends.
-        links: Connections for them. When all are in use a client begins late, and what it asks
-            counts from its intended time all the same.
+        links: Connections that nobody uses now.
+        more: Those that may be opened besides, when all others are in use. When there is none of
+            these either a client begins late, and what it asks counts from its intended time all
+            the same.
         patience_s: A client that could not begin for so long is given up, and its time kept in
             `given_up`; None: it waits however long it takes.
+        waiting: The intended times of those that wait for a connection, ascending.
+        waited: How long those that had to wait did so.
     """
 
     name: str
     due_s: Iterator[float]
     make: Callable[[float], Script]
     links: list[Way]
+    more: Iterator[Way] = attrs.field(factory=lambda: iter(()))
     patience_s: float | None = None
     given_up: list[float] = attrs.field(factory=list)
+    waiting: deque[float] = attrs.field(factory=deque)
+    waited: Histogram = attrs.field(factory=Histogram)
 
-    def give_up(self, waiting: deque[float]) -> None:
-        """Take those out of a line, ascending, who have waited for longer than they would."""
-        if self.patience_s is None:
-            return
-        gone_s = perf_counter() - self.patience_s
-        while waiting and waiting[0] < gone_s:
-            self.given_up.append(waiting.popleft())
+    def link_for(self, due_s: float) -> Way | None:
+        """A connection for a client that is due; None when there is none, and the client waits."""
+        link = self.links.pop() if self.links else next(self.more, None)
+        if link is None:
+            self.waiting.append(due_s)
+        return link
+
+    def next_waiting(self) -> float | None:
+        """Whose turn it is for a connection that is free again; those who gave up are passed over.
+
+        Returns:
+            The intended time of the one that has waited longest; None when nobody waits.
+        """
+        now_s = perf_counter()
+        while self.waiting:
+            due_s = self.waiting.popleft()
+            self.waited.record((now_s - due_s) * 1e6)
+            if self.patience_s is None or now_s - due_s <= self.patience_s:
+                return due_s
+            self.given_up.append(due_s)
+        return None
 
 
 @attrs.define
@@ -102,7 +123,7 @@ class Loop:
 
     Attributes:
         late: By how much clients of an open loop began late although a connection was free: the
-            generator's own fault.
+            generator's own fault, as is what those without a connection waited (see `Arrivals`).
         lag: How long each turn of the loop took: what came meanwhile had to wait so long.
     """
 
@@ -120,8 +141,8 @@ class Loop:
     _meetings: dict[Hashable, list[_Player]] = attrs.field(init=False, factory=dict)
     _live: int = attrs.field(init=False, default=0)
     _arrivals: Arrivals[Link] | None = attrs.field(init=False, default=None)
-    _waiting: deque[float] = attrs.field(init=False, factory=deque)
     _looked_s: float = attrs.field(init=False, default=0.0)
+    _is_stopped: bool = attrs.field(init=False, default=False)
 
     def start(
         self, name: str, script: Script, link: Link, *, then: Callable[[], None] | None = None
@@ -140,7 +161,7 @@ class Loop:
         self._next_arrival()
 
     def run(self, links: Sequence[Link] = (), begin: Callable[[], object] = lambda: None) -> None:
-        """Run until every client has ended, and everybody due has begun or was given up.
+        """Run until every client has ended and nobody more is due, or it is stopped.
 
         Args:
             links: To be connected before; who cannot connect is told so when it asks.
@@ -151,8 +172,12 @@ class Loop:
                 link.open()
         begin()
         self._looked_s = perf_counter()
-        while self._live or self._waiting or self._arrivals is not None:
+        while (self._live or self._arrivals is not None) and not self._is_stopped:
             self._turn()
+
+    def stop(self) -> None:
+        """Let everything be as it is and return from `run`; to be called while it runs."""
+        self._is_stopped = True
 
     def close(self) -> None:
         """Give the descriptors back; the links are their owners'."""
@@ -162,10 +187,7 @@ class Loop:
         while self._ready:
             player, reply = self._ready.popleft()
             self._advance(player, reply)
-        wait_s = _LOOK_EVERY_S
-        if self._timers:
-            wait_s = min(wait_s, max(0.0, self._timers[0][0] - perf_counter()))
-        found = self._poll.poll(wait_s)
+        found = self._wait()
         woke_s = perf_counter()
         for fd, _ in found:
             heard = self._by_fd.get(fd)
@@ -182,6 +204,19 @@ class Loop:
         if now_s - self._looked_s > _LOOK_EVERY_S:
             self._looked_s = now_s
             self._end_overdue(now_s)
+
+    def _wait(self) -> list[tuple[int, int]]:
+        """What has come, within the time to the next timer.
+
+        An epoll set counts in whole milliseconds and rounds up, so that every timer would be late
+        by about half of one; `select` counts in microseconds and can wait for such a set.
+        """
+        if not self._timers:
+            return self._poll.poll(_LOOK_EVERY_S)
+        left_s = min(_LOOK_EVERY_S, self._timers[0][0] - perf_counter())
+        if left_s > 0:
+            select.select([self._poll], [], [], left_s)
+        return self._poll.poll(0)
 
     def _at(self, at_s: float, then: Callable[[], None]) -> None:
         heapq.heappush(self._timers, (at_s, next(self._order), then))
@@ -277,11 +312,10 @@ class Loop:
         self._at(due_s, lambda: self._arrived(arrivals, due_s))
 
     def _arrived(self, arrivals: Arrivals[Link], due_s: float) -> None:
-        if arrivals.links:
+        link = arrivals.link_for(due_s)
+        if link is not None:
             self.late.record((perf_counter() - due_s) * 1e6)
-            self._begin(arrivals, due_s, arrivals.links.pop())
-        else:
-            self._waiting.append(due_s)
+            self._begin(arrivals, due_s, link)
         self._next_arrival()
 
     def _begin(self, arrivals: Arrivals[Link], due_s: float, link: Link) -> None:
@@ -294,11 +328,11 @@ class Loop:
 
     def _freed(self, arrivals: Arrivals[Link], link: Link) -> None:
         """A connection has nothing more to do: whoever has waited longest for one begins."""
-        arrivals.give_up(self._waiting)
-        if self._waiting:
-            self._begin(arrivals, self._waiting.popleft(), link)
-        else:
+        due_s = arrivals.next_waiting()
+        if due_s is None:
             arrivals.links.append(link)
+        else:
+            self._begin(arrivals, due_s, link)
 
 
 def due_times(

@@ -1,5 +1,6 @@
 """The contention harness: load on one or several servers side by side, and what came of it."""
 
+import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import attrs
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import machine
@@ -18,44 +20,45 @@ from bench.contention.crew import Crew, crew_of
 from bench.contention.jobs import Place
 from bench.contention.options import parser, with_keys
 from bench.contention.run import Setting, Step, measure, slices_of
+from bench.contention.says import said_by
 from bench.contention.sockets import TRIO_WEBSOCKET
 from bench.contention.targets import Named, Unreachable, parse_target, probe
 from bench.contention.workloads import WORKLOADS
 from bench.contention.workloads.base import Load, Workload
 from bench.linearizability import history
+from bench.outputs import COULD_NOT, written
 from bench.report import Scale
 from bench.server import running_server
 from intermute.cli.wording import plain
 
 OURS = "ours"
-INCOMPLETE = 3
+_OURS_SAYS = {"started": "by the harness, with the versions of the harness"}
+INCOMPLETE = COULD_NOT
 _WIDTH = 140
 _SECONDS = {Scale.FULL: 8.0, Scale.QUICK: 1.5, Scale.TINY: 0.2}
 _TURNS = {Scale.FULL: 8, Scale.QUICK: 3, Scale.TINY: 1}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command: 0 when no violation was seen, 1 when there was one, 3 when it is incomplete."""
+    """The command: 0 when no violation was seen, 1 when there was one, 3 when it is incomplete.
+
+    It is incomplete as well when a target did not answer as a workload needs it, or when a file
+    could not be written.
+    """
     options_of = parser()
     options = options_of.parse_args(arguments)
     # A table that is cut to eighty columns is of no use in a file.
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     try:
         workloads = workloads_of(options.workloads)
+        load = _load(options)
+        _refuse_without_meaning(workloads, load)
         targets = [parse_target(text) for text in options.target]
         if len({target.name for target in targets}) < len(targets):
             raise ValueError("two targets have one name")
         targets = with_keys(targets, options.api_key_file, os.environ)
     except ValueError as error:
         options_of.error(str(error))
-    scale = Scale.QUICK if options.quick else Scale.FULL
-    load = load_of(
-        scale,
-        seconds=options.seconds,
-        clients=options.clients,
-        rate=options.rate,
-        skew=options.skew,
-    )
     try:
         run = drive(
             workloads,
@@ -73,14 +76,40 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         console.print("stopped before anything was measured, or for the second time")
         return INCOMPLETE
+    # Files first: nobody may be left who reads what is shown.
+    unwritten = [
+        written(options.json, lambda path: results.save(run, path)),
+        written(options.html, lambda path: html.write(run, path)),
+    ]
     summary.show(run, console)
-    if options.json is not None:
-        results.save(run, options.json)
-    if options.html is not None:
-        html.write(run, options.html)
+    for text in filter(None, unwritten):
+        console.print(f"[bold red]{escape(plain(text))}[/]")
     if any(workload.violations for workload in run.workloads):
         return 1
-    return INCOMPLETE if run.incomplete else 0
+    lost = any(workload.unmeasured for workload in run.workloads)
+    return INCOMPLETE if run.incomplete or lost or any(unwritten) else 0
+
+
+def _load(options: argparse.Namespace) -> Load:
+    return load_of(
+        Scale.QUICK if options.quick else Scale.FULL,
+        seconds=options.seconds,
+        clients=options.clients,
+        rate=options.rate,
+        skew=options.skew,
+    )
+
+
+def _refuse_without_meaning(workloads: Sequence[Workload], load: Load) -> None:
+    """Refuse what somebody asked for that means nothing to any of the workloads.
+
+    Raises:
+        ValueError: There is such an option.
+    """
+    without = [set(workload.passed_over(load)) for workload in workloads]
+    for name in sorted(set.intersection(*without)):
+        names = ", ".join(workload.name for workload in workloads)
+        raise ValueError(f"--{name} has no meaning in {names}")
 
 
 def load_of(
@@ -89,16 +118,18 @@ def load_of(
     seconds: float | None = None,
     clients: int | None = None,
     rate: float | None = None,
-    skew: float = 1.0,
+    skew: float | None = None,
 ) -> Load:
     """What a scale means, but for what is said otherwise."""
+    asked = {"seconds": seconds, "clients": clients, "rate": rate, "skew": skew}
     return Load(
         scale=scale,
         turns=_TURNS[scale],
         seconds=seconds or _SECONDS[scale],
         clients=clients,
         rate=rate,
-        skew=skew,
+        skew=1.0 if skew is None else skew,
+        given=frozenset(name for name, value in asked.items() if value is not None),
     )
 
 
@@ -168,14 +199,18 @@ def drive(
             seconds=perf_counter() - began_s,
             incomplete=_incomplete(workloads, found),
         )
-        if history_file is not None:
-            keep_history(parts, history_file, run, setting.run_id)
+        unkept = written(history_file, lambda path: keep_history(parts, path, run, setting.run_id))
+        if unkept:
+            without = tuple(attrs.evolve(each, history=None) for each in run.workloads)
+            said = "; ".join(filter(None, [run.incomplete, unkept]))
+            run = attrs.evolve(run, workloads=without, incomplete=said)
     return run
 
 
 def _settings(setting: Setting, processes: int) -> dict[str, Any]:
+    load = attrs.asdict(setting.load, filter=attrs.filters.exclude("given"))
     return {
-        **attrs.asdict(setting.load),
+        **load,
         "driver": setting.driver,
         "websocket": setting.websocket,
         "seed": setting.seed,
@@ -259,6 +294,7 @@ def _target_of(place: Place) -> results.Target:
         place.name,
         f"http://{place.host}:{place.port}",
         capabilities=tuple(sorted(place.capabilities)),
+        says=_OURS_SAYS if place.pid is not None else said_by(place.address),
     )
 
 

@@ -8,15 +8,18 @@ import attrs
 
 from bench.contention.crew import processes_default
 from bench.contention.sockets import DRIVERS, TRIO_WEBSOCKET
+from bench.contention.stage import OPEN_LINKS_MAX
 from bench.contention.targets import Named
 from bench.contention.workloads import WORKLOADS
+from bench.outputs import output_file
 
 KEY_VARIABLE = "INTERMUTE_API_KEY"
 _KEY_LEN_MAX = 1_000
 _EPILOG = (
     "Exit code 1: a server did what none may, such as granting one path to two. 2: the options "
     "make no sense, or a target does not do the least. 3: the run is incomplete, for a generator "
-    "process was lost or a signal came (Ctrl-C); what was measured is shown and written."
+    "process was lost, a signal came (Ctrl-C), a target did nothing of what it was asked, or a "
+    "file could not be written; what was measured is shown and written."
 )
 
 
@@ -35,20 +38,31 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--seconds", type=_positive, help="of measuring each setting of a workload on each target"
     )
-    found.add_argument("--clients", type=_count, help="instead of a workload's own number")
     found.add_argument(
-        "--rate", type=_positive, help="calls a second: an open loop, for reserve and send"
+        "--clients",
+        type=_count,
+        help="instead of a workload's own number; in open loop the most connections, of which one "
+        f"opens as many as it needs (at most {OPEN_LINKS_MAX:,} if not said)",
     )
     found.add_argument(
-        "--skew", type=_skew, default=1.0, help="of the paths of the contended mix; 0: all alike"
+        "--rate",
+        type=_positive,
+        help="calls a second: an open loop, for "
+        + ", ".join(each.name for each in WORKLOADS.values() if each.has_rate)
+        + ". Of a round of several calls only the first has an intended time",
+    )
+    found.add_argument(
+        "--skew", type=_skew, help="of the paths of the contended mix: 0 all alike, 1 if not said"
     )
     found.add_argument("--processes", type=_count, default=processes_default())
     found.add_argument("--seed", type=int, default=1)
-    found.add_argument("--json", type=_file, metavar="FILE", help="write the result here")
-    found.add_argument("--html", type=_file, metavar="FILE", help="write a report with plots here")
+    found.add_argument("--json", type=output_file, metavar="FILE", help="write the result here")
+    found.add_argument(
+        "--html", type=output_file, metavar="FILE", help="write a report with plots here"
+    )
     found.add_argument(
         "--history",
-        type=_file,
+        type=output_file,
         metavar="FILE",
         help="keep every call of reserve, race and contended here, for `python -m bench verify`",
     )
@@ -150,11 +164,3 @@ def _count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is less than 1")
     return value
-
-
-def _file(text: str) -> Path:
-    """A file to be written at the end of a run, when it would be too late to say that it cannot."""
-    path = Path(text)
-    if path.is_dir() or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is no file in a directory that is there")
-    return path

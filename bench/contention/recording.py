@@ -55,7 +55,7 @@ def outcome_of(ask: Ask, reply: Reply) -> dict[str, Any] | None:
         return _done(operation, members)
     code = str(members.get("error", reply.status))
     if code == "reservation_conflict":
-        return _conflict(members.get("conflicts") or [], more=bool(members.get("more")))
+        return _conflict(_listed(members), more=bool(members.get("more")))
     if code in _REFUSALS:
         return {"kind": _REFUSALS[code]}
     if operation == "release" and reply.status in (403, 404):
@@ -75,24 +75,34 @@ def is_unknown(reply: Reply) -> bool:
 def _done(operation: str, members: dict[str, Any]) -> dict[str, Any]:
     if operation == "reserve":
         granted = {"kind": "granted", "reservation_id": members["id"]}
-        if "fencing_token" in members:
-            granted["fencing_token"] = members["fencing_token"]
-        return granted
+        return {**granted, **_token(members)}
     if operation == "renew":
-        token = members.get("fencing_token")
-        return {"kind": "renewed"} if token is None else {"kind": "renewed", "fencing_token": token}
+        return {"kind": "renewed", **_token(members)}
     if operation == "release":
         return {"kind": "released"}
-    found = members.get("conflicts") or []
-    return _conflict(found, more=bool(members.get("more"))) if found else {"kind": "free"}
+    if not members.get("conflicts"):
+        return {"kind": "free"}
+    return _conflict(_listed(members), more=bool(members.get("more")))
+
+
+def _token(members: dict[str, Any]) -> dict[str, int]:
+    """The fencing token of an answer, if it has one that a history can keep."""
+    token = members.get("fencing_token")
+    return {"fencing_token": token} if isinstance(token, int) and token > 0 else {}
+
+
+def _listed(members: dict[str, Any]) -> list[dict[str, Any]]:
+    """Who is in the way, as far as the answer says it in the words of the wire."""
+    found = members.get("conflicts")
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
 
 def _conflict(found: list[dict[str, Any]], *, more: bool) -> dict[str, Any]:
     outcome: dict[str, Any] = {
         "kind": "conflict",
-        "conflicts": [each["reservation_id"] for each in found if each.get("reservation_id")],
+        "conflicts": [str(each["reservation_id"]) for each in found if each.get("reservation_id")],
     }
-    waiting = [each["ticket_id"] for each in found if each.get("ticket_id")]
+    waiting = [str(each["ticket_id"]) for each in found if each.get("ticket_id")]
     if waiting:
         outcome["waiting"] = waiting
     if more:

@@ -3,7 +3,7 @@
 Every number has to be finite: JSON has no other.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -116,8 +116,10 @@ class Slice:
         series: The name of the series that it is a part of.
         turn: The number of the round in which every target had its turn.
         started_s: When it began, in seconds since the workload began.
-        took_s: How long it lasted.
-        ok: How many calls had the wanted answer within it.
+        took_s: How long it lasted; in open loop the time in which the calls were due.
+        ok: How many calls had the wanted answer within it; in open loop as many as came within that
+            time from the earliest moment on at which an answer can have come.
+        drained_s: In open loop, how long after that the last answer came.
         median_us: The median latency of those, or None when there were none.
         p99_us: The 99th percentile of those, or None when there were none.
     """
@@ -129,6 +131,7 @@ class Slice:
     ok: int
     median_us: float | None
     p99_us: float | None
+    drained_s: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -136,15 +139,28 @@ class Slice:
         return self.ok / self.took_s if self.took_s > 0 else 0.0
 
 
-def slice_of(series: Series, *, turn: int, started_s: float, took_s: float) -> Slice:
-    """The turn whose calls, and only those, are in `series`."""
+def slice_of(
+    series: Series,
+    *,
+    turn: int,
+    started_s: float,
+    took_s: float,
+    ok: int | None = None,
+    drained_s: float = 0.0,
+) -> Slice:
+    """The turn whose calls, and only those, are in `series`.
+
+    Args:
+        ok: How many had the wanted answer within it; None: all that had it.
+    """
     latency = series.latency
     return Slice(
         series=series.name,
         turn=turn,
         started_s=started_s,
         took_s=took_s,
-        ok=series.ok,
+        ok=series.ok if ok is None else ok,
+        drained_s=drained_s,
         median_us=float(latency.quantile(0.5)) if latency.counts else None,
         p99_us=float(latency.quantile(0.99)) if latency.counts else None,
     )
@@ -159,8 +175,11 @@ class Generator:
         cpu_share: Processor time of the busiest of them, as a share (0 to 1) of one processor.
         starved_share: The share of the time in which the worst of them was ready to run and had
             no processor; None where the system does not say.
-        late_us: In open loop, by how much the calls went out after their intended time.
-        lag_us: By how much the generator's event loop woke up late.
+        late_us: In open loop, by how much calls went out after their intended time although a
+            connection was free.
+        waited_us: In open loop, how long those calls waited for which none was.
+        lag_us: How long a turn of the generator's event loop took: an answer that came meanwhile is
+            said to have come so much later.
         limited: Whether the generator, rather than the target, may have set the figures.
         verdict: The same in words; empty when there is nothing to say.
     """
@@ -172,6 +191,7 @@ class Generator:
     lag_us: Histogram = attrs.field(factory=Histogram)
     limited: bool = False
     verdict: str = ""
+    waited_us: Histogram = attrs.field(factory=Histogram)
 
 
 @attrs.frozen
@@ -222,6 +242,7 @@ class Measured:
         target: The name of the target.
         slices: Its turns, from which the spread of ratios is taken.
         figures: Named numbers, with what was promised where something was.
+        unmeasured: The names of those that there was nothing to take from.
         generator: None for a workload in which there is no load to speak of.
     """
 
@@ -231,6 +252,7 @@ class Measured:
     figures: tuple[Figure, ...] = ()
     curves: tuple[Curve, ...] = ()
     generator: Generator | None = None
+    unmeasured: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -249,11 +271,15 @@ class Workload:
         name: As on the command line.
         title: What it does, in a few words.
         settings: The numbers it was run with.
-        violations: What no target may do and one did, such as granting a conflicting reservation.
+        violations: What no target may do and one did, such as granting a conflicting reservation;
+            the first ones, if there are very many.
+        violations_more: How many more there were.
         warnings: Why its figures are to be read with care.
         seconds: How long it took.
         history: The file with every call, where one was kept.
         incomplete: In what it was stopped, and why; empty when it went to its end.
+        unmeasured: The targets that took part and of which nothing, or not all, was measured,
+            because they did not answer as they should; their warnings say so as well.
     """
 
     name: str
@@ -266,6 +292,8 @@ class Workload:
     seconds: float = 0.0
     history: str | None = None
     incomplete: str = ""
+    unmeasured: tuple[Skipped, ...] = ()
+    violations_more: int = 0
 
 
 @attrs.frozen
@@ -276,7 +304,7 @@ class Target:
         name: How the reports call it.
         url: Its base URL.
         capabilities: What it can do that a workload may need, by name.
-        says: What it says of itself, such as its version and limits.
+        says: What it says of itself, by `/health`, `/ready` and its `Server` header.
     """
 
     name: str
@@ -292,8 +320,8 @@ class Run:
     Attributes:
         at: When it began, in ISO 8601.
         machine: What `bench.machine.facts` says, but for the versions and the commit.
-        versions: Of Python, SQLite and the packages of the harness; what runs inside a target is
-            in what the target says of itself.
+        versions: Of Python, SQLite and the packages of the harness, and of a target that it
+            started. Of other targets only what they say of themselves is known.
         settings: The options of the run.
         commit: The commit of the harness, None outside a repository.
         changed: Whether files differed from that commit.
@@ -339,7 +367,16 @@ def begun(
         commit=None if commit is None else commit.removesuffix(_CHANGED),
         changed=commit is not None and commit.endswith(_CHANGED),
         targets=tuple(targets),
+        warnings=_busy(facts),
     )
+
+
+def _busy(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Whether somebody else had the processors when the run began."""
+    load, cpus = facts.get("load_average", 0.0), facts["cpus"]
+    if load <= cpus:
+        return ()
+    return (f"the machine was busy when the run began: load {load:.1f} on {cpus} processors",)
 
 
 def names_of(names: Iterable[str]) -> list[str]:
@@ -347,47 +384,6 @@ def names_of(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def merged(parts: Sequence[Series]) -> Series:
-    """The calls of several processes in one series, which has the name of the first.
-
-    Raises:
-        ValueError: There are no parts.
-    """
-    if not parts:
-        raise ValueError("there is nothing to merge")
-    whole = Series(parts[0].name)
-    for part in parts:
-        whole.merge(part)
-    return whole
-
-
-def encoded(value: Any) -> bytes:
-    """Any of these values as JSON on one line, for a pipe between processes."""
-    return msgspec.json.encode(value)
-
-
 def save(run: Run, path: Path) -> None:
     """Write a run as JSON that people can read."""
-    path.write_bytes(msgspec.json.format(encoded(run), indent=1) + b"\n")
-
-
-def load(path: Path) -> Run:
-    """Read a run that `save` wrote.
-
-    Raises:
-        ValueError: The file is no such run, or one of another format.
-        OSError: It cannot be read.
-    """
-    text = path.read_bytes()
-    try:
-        found = msgspec.json.decode(text, type=_Format).format
-        if found != FORMAT:
-            raise ValueError(f"{path} has format {found}; this version reads {FORMAT}")
-        return msgspec.json.decode(text, type=Run)
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"{path} is not a result of the harness: {error}") from error
-
-
-@attrs.frozen
-class _Format:
-    format: int
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n")

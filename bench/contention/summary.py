@@ -42,7 +42,7 @@ def of_workload(workload: Workload) -> RenderableType:
     if workload.incomplete:
         parts.append(Text(f"INCOMPLETE  {plain(workload.incomplete)}", style="bold red"))
     parts += [Text(f"! {text}", style="yellow") for text in tables.warnings(workload)]
-    parts += [Text(f"VIOLATION  {plain(text)}", style="bold red") for text in workload.violations]
+    parts += [Text(f"VIOLATION  {text}", style="bold red") for text in tables.violations(workload)]
     return Group(*parts)
 
 

@@ -98,11 +98,12 @@ def surroundings(run: Run) -> Table:
 
 def verdict(run: Run) -> tuple[Cell, ...]:
     """What matters most, each in a few words: violations, missed targets, weak generators."""
-    broken = sum(len(workload.violations) for workload in run.workloads)
+    broken = sum(len(each.violations) + each.violations_more for each in run.workloads)
     every = [at for workload in run.workloads for at in workload.measured]
     figures = [figure for measured in every for figure in measured.figures]
     missed = sum(figure.reached is False for figure in figures)
     promised = sum(figure.reached is not None for figure in figures)
+    unmeasured = sum(len(at.unmeasured) for at in every)
     limited = sum(at.generator is not None and at.generator.limited for at in every)
     said = [Cell("incomplete", Mark.BAD)] if run.incomplete else []
     said += [
@@ -115,9 +116,21 @@ def verdict(run: Run) -> tuple[Cell, ...]:
     skipped = sum(len(workload.skipped) for workload in run.workloads)
     if skipped:
         said.append(Cell(f"{skipped} skipped", Mark.CAREFUL))
+    if unmeasured:
+        said.append(Cell(f"{_plural(unmeasured, 'figure')} not measured", Mark.CAREFUL))
+    said += [Cell(text, Mark.BAD) for text in _unmeasured(run)]
     if limited:
         said.append(Cell(f"{limited} limited by the load generator", Mark.CAREFUL))
     return tuple(said)
+
+
+def _unmeasured(run: Run) -> list[str]:
+    """Which targets did not answer as they should, and in what, one line each."""
+    lost: dict[str, list[str]] = {}
+    for workload in run.workloads:
+        for each in workload.unmeasured:
+            lost.setdefault(each.target, []).append(workload.name)
+    return [plain(f"{name} not measured in {', '.join(names)}") for name, names in lost.items()]
 
 
 def warnings(workload: Workload) -> list[str]:
@@ -128,6 +141,12 @@ def warnings(workload: Workload) -> list[str]:
         if measured.generator is not None and measured.generator.limited
     ]
     return [plain(text) for text in (*workload.warnings, *generators)]
+
+
+def violations(workload: Workload) -> list[str]:
+    """What no target may do and one did, and how often besides."""
+    more = workload.violations_more
+    return [*map(plain, workload.violations), *([f"and {more:,} more"] if more else [])]
 
 
 def members(values: Mapping[str, Any]) -> str:
@@ -235,11 +254,16 @@ _STANDING = {True: Mark.GOOD, False: Mark.BAD, None: Mark.NONE}
 def _figures(workload: Workload) -> Table:
     """Named figures, one a row, the targets side by side."""
     rows = []
-    for name in names_of(at.name for each in workload.measured for at in each.figures):
+    measured_names = [at.name for each in workload.measured for at in each.figures]
+    others = [name for each in workload.measured for name in each.unmeasured]
+    for name in names_of([*measured_names, *others]):
         cells = [Cell(plain(name))]
         for measured in workload.measured:
             found = [figure for figure in measured.figures if figure.name == name]
-            cells.append(_figure(found[0]) if found else Cell())
+            if name in measured.unmeasured:
+                cells.append(Cell("not measured", Mark.CAREFUL))
+            else:
+                cells.append(_figure(found[0]) if found else Cell())
         rows.append(tuple(cells))
     heads = tuple(plain(measured.target) for measured in workload.measured)
     return Table("Figures", ("figure", *heads), tuple(rows))
@@ -294,18 +318,23 @@ def _generators(workload: Workload) -> Table:
         for measured in workload.measured
         if measured.generator is not None
     )
-    columns = ("target", "processes", "busiest", "starved", "late (99 %)", "loop lag (99 %)", "")
+    columns = (
+        *("target", "processes", "busiest", "starved", "late (50 %)", "late (99 %)"),
+        *("without a connection", "loop lag (99 %)", ""),
+    )
     return _without_empty(Table("Load generator", columns, rows))
 
 
 def _of_generator(generator: Generator) -> Sequence[Cell]:
     starved = generator.starved_share
-    late, lag = generator.late_us, generator.lag_us
+    late, lag, waited = generator.late_us, generator.lag_us, generator.waited_us
     return (
         Cell(str(generator.processes)),
         Cell(f"{100 * generator.cpu_share:.0f} % of a processor"),
         Cell("" if starved is None else f"{100 * starved:.1f} % of the time"),
+        Cell(duration(late.quantile(0.5)) if late.counts else ""),
         Cell(duration(late.quantile(0.99)) if late.counts else ""),
+        Cell(f"{waited.count:,} calls" if waited.counts else ""),
         Cell(duration(lag.quantile(0.99)) if lag.counts else ""),
         Cell(plain(generator.verdict), Mark.CAREFUL if generator.limited else Mark.NONE),
     )

@@ -13,7 +13,7 @@ import attrs
 from bench.connection import Broken
 from bench.contention import asks
 from bench.contention.jobs import Place
-from bench.contention.links import BROKEN, Address, Ask, HttpLink, Reply
+from bench.contention.links import BROKEN, Address, Ask, HttpLink, Reply, lacking
 from bench.contention.sockets import SocketLink
 from bench.websocket import WebSocket
 from intermute.cli.wording import plain
@@ -22,18 +22,15 @@ PROBE_TIMEOUT_S = 10.0
 _KEY_HINT = "; a key is given with --api-key-file, see --help"
 
 WHAT_IT_IS = {
+    "send": "send a message",
+    "inbox": "read a page of an inbox",
     "waiting": "let a call wait for a reservation (`wait_seconds`)",
-    "tickets": "let an agent wait in line without a call (`queue`)",
     "sets": "reserve several patterns at once",
     "renew": "renew a reservation",
-    "fencing": "number grants with a fencing token",
     "order": "say where a decision stands in the project's order",
-    "idempotency": "do a retry with the same key once",
-    "batch": "take several commands in one request",
     "websocket": "push events over a WebSocket",
     "resume": "resume a feed at a cursor",
     "rpc": "take commands over a WebSocket (JSON-RPC)",
-    "entities": "keep specs, tasks and other entities",
 }
 
 
@@ -134,7 +131,7 @@ def _least(asking: _Asking, target: Named) -> dict[str, Any]:
         del ask.body["project"]
     reply = asking(ask)
     members = reply.members()
-    if reply.status != 201 or "id" not in members:
+    if reply.status != 201 or lacking(ask, reply):
         said = f"{reply.status} {plain(reply.body[:200].decode(errors='replace').strip())}"
         hint = _KEY_HINT if reply.status in (401, 403) else ""
         raise Unreachable(f"{target.name} ({target.url}) does not reserve: {said}{hint}")
@@ -157,62 +154,56 @@ def _waiting(asking: _Asking, project: str, held: dict[str, Any]) -> bool:
     return reply.status == 409 and "waited_seconds" in reply.members()
 
 
-def _tickets(asking: _Asking, project: str, held: dict[str, Any]) -> bool:
-    registered = asking(asks.register(project, f"probe-{held['mark']}"))
-    agent = str(registered.members().get("agent_id", "nobody"))
-    path = _path(held["mark"])
-    reply = asking(asks.reserve(project, agent, path, queue=True, queue_seconds=1))
-    ticket = reply.members().get("ticket_id")
-    if reply.status != 202 or not ticket:
-        return False
-    asking(Ask("", "DELETE", f"/api/reservations/tickets/{ticket}", agent=agent))
-    return True
-
-
 def _sets(asking: _Asking, project: str, held: dict[str, Any]) -> bool:
     wanted = [_path(held["mark"], name) for name in ("a", "b")]
-    reply = asking(asks.reserve(project, "setter", wanted))
-    if reply.status != 201:
+    ask = asks.reserve(project, "setter", wanted)
+    reply = asking(ask)
+    if reply.status != 201 or lacking(ask, reply):
         return False
     members = reply.members()
     asking(asks.release("setter", members["id"]))
-    return sorted(members.get("patterns", ())) == wanted
+    patterns = members.get("patterns")
+    return isinstance(patterns, list) and sorted(map(str, patterns)) == wanted
 
 
 def _renew(asking: _Asking, _: str, held: dict[str, Any]) -> bool:
     return asking(asks.renew(held["agent_id"], held["id"])).status == 200
 
 
-def _idempotency(asking: _Asking, project: str, held: dict[str, Any]) -> bool:
-    ask = asks.reserve(project, "retrier", _path(held["mark"], "retried"))
-    ask.key = secrets.token_hex(8)
-    first, again = asking(ask), asking(ask)
-    if first.status == 201:
-        asking(asks.release("retrier", first.members()["id"]))
-    return again.status == 201 and again.header("idempotency-replayed") == "true"
+def _send(asking: _Asking, project: str, held: dict[str, Any]) -> bool:
+    return _sent(asking, project, held) is not None
 
 
-def _batch(asking: _Asking, project: str, _: dict[str, Any]) -> bool:
-    check = asks.check(project, "held.py")
-    command = {"method": check.rpc, "params": check.params}
-    body = {"project": project, "commands": [command, command]}
-    return len(asking(Ask("", "POST", "/api/batch", body=body)).members().get("results", ())) == 2
+def _sent(asking: _Asking, project: str, held: dict[str, Any]) -> int | None:
+    """The cursor of a message to an agent of our own; None where none is taken."""
+    ask = asks.send(project, held["agent_id"], [_reader(held)], "probe")
+    reply = asking(ask)
+    if reply.status != ask.wanted or lacking(ask, reply):
+        return None
+    cursor: int = reply.members()["cursor"]
+    return cursor
 
 
-def _entities(asking: _Asking, project: str, _: dict[str, Any]) -> bool:
-    return asking(Ask("", "GET", f"/api/specs?project={quote(project, safe='')}")).status == 200
+def _inbox(asking: _Asking, project: str, held: dict[str, Any]) -> bool:
+    cursor = _sent(asking, project, held)
+    if cursor is None:
+        return False
+    reply = asking(asks.inbox(project, _reader(held), after=cursor - 1, limit=1))
+    messages = reply.members().get("messages")
+    return reply.status == 200 and isinstance(messages, list) and len(messages) == 1
+
+
+def _reader(held: dict[str, Any]) -> str:
+    return f"reader-{held['mark']}"
 
 
 _CHECKS: dict[str, Callable[[_Asking, str, dict[str, Any]], bool]] = {
-    "fencing": lambda _asking, _project, held: isinstance(held.get("fencing_token"), int),
+    "send": _send,
+    "inbox": _inbox,
     "order": lambda _asking, _project, held: held["place"] is not None,
     "waiting": _waiting,
-    "tickets": _tickets,
     "sets": _sets,
     "renew": _renew,
-    "idempotency": _idempotency,
-    "batch": _batch,
-    "entities": _entities,
 }
 
 

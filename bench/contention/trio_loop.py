@@ -1,15 +1,15 @@
 """Clients over trio-websocket: the same scripts as in `bench.contention.loop`, a task for each."""
 
 import random
-from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import count
 from time import perf_counter
 
 import attrs
 import trio
 
+from bench.contention.alarm import Alarm
 from bench.contention.histogram import Histogram
 from bench.contention.links import BROKEN, NO_ANSWER, NOT_CONNECTED, Ask, Reply
 from bench.contention.loop import (
@@ -44,8 +44,8 @@ class TrioLoop:
     _starts: list[tuple[str, Script, TrioLink]] = attrs.field(init=False, factory=list)
     _meetings: dict[Hashable, list[trio.Event]] = attrs.field(init=False, factory=dict)
     _arrivals: Arrivals[TrioLink] | None = attrs.field(init=False, default=None)
-    _waiting: deque[float] = attrs.field(init=False, factory=deque)
     _order: Iterator[int] = attrs.field(init=False, factory=count)
+    _playing: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
 
     def start(self, name: str, script: Script, link: TrioLink) -> None:
         """Let a client begin as soon as the loop runs, with a link that nobody else uses."""
@@ -62,6 +62,10 @@ class TrioLoop:
         busy = BusyStretches()
         trio.run(self._run, links, begin, busy, instruments=[busy])
 
+    def stop(self) -> None:
+        """Let everything be as it is and return from `run`; to be called while it runs."""
+        self._playing.cancel()
+
     def close(self) -> None:
         """Nothing is left open once it has run; the links are their owners'."""
 
@@ -72,14 +76,18 @@ class TrioLoop:
             await _open_all(links, sockets)
             begin()
             busy.begin(self.lag)
-            async with trio.open_nursery() as clients:
-                for name, script, link in self._starts:
-                    clients.start_soon(self._play, sockets, name, script, link)
-                if self._arrivals is not None:
-                    clients.start_soon(self._arrive, sockets, clients, self._arrivals)
+            with self._playing:
+                await self._play_all(sockets)
             for link in links:
                 link.close()
             sockets.cancel_scope.cancel()
+
+    async def _play_all(self, sockets: trio.Nursery) -> None:
+        async with trio.open_nursery() as clients:
+            for name, script, link in self._starts:
+                clients.start_soon(self._play, sockets, name, script, link)
+            if self._arrivals is not None:
+                clients.start_soon(self._arrive, sockets, clients, self._arrivals)
 
     async def _play(self, sockets: trio.Nursery, name: str, script: Script, link: TrioLink) -> None:
         reply: Reply | None = None
@@ -134,26 +142,24 @@ class TrioLoop:
     async def _arrive(
         self, sockets: trio.Nursery, clients: trio.Nursery, arrivals: Arrivals[TrioLink]
     ) -> None:
-        for due_s in arrivals.due_s:
-            await trio.sleep(max(0.0, due_s - perf_counter()))
-            if arrivals.links:
-                self.late.record((perf_counter() - due_s) * 1e6)
-                clients.start_soon(self._serve, sockets, arrivals, arrivals.links.pop(), due_s)
-            else:
-                self._waiting.append(due_s)
+        with closing(Alarm()) as alarm:
+            for due_s in arrivals.due_s:
+                await alarm.until(due_s)
+                link = arrivals.link_for(due_s)
+                if link is not None:
+                    self.late.record((perf_counter() - due_s) * 1e6)
+                    clients.start_soon(self._serve, sockets, arrivals, link, due_s)
 
     async def _serve(
         self, sockets: trio.Nursery, arrivals: Arrivals[TrioLink], link: TrioLink, due_s: float
     ) -> None:
         """One client after the other on a link, for as long as somebody waits for one."""
-        while True:
+        turn: float | None = due_s
+        while turn is not None:
             name = f"{arrivals.name}-{next(self._order)}"
-            await self._play(sockets, name, arrivals.make(due_s), link)
-            arrivals.give_up(self._waiting)
-            if not self._waiting:
-                arrivals.links.append(link)
-                return
-            due_s = self._waiting.popleft()
+            await self._play(sockets, name, arrivals.make(turn), link)
+            turn = arrivals.next_waiting()
+        arrivals.links.append(link)
 
 
 async def _open_all(links: Sequence[TrioLink], sockets: trio.Nursery) -> None:

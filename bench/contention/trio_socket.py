@@ -18,7 +18,8 @@ from trio_websocket import (
 from bench.connection import CONNECT_TIMEOUT_S, Broken
 from bench.contention.histogram import Histogram
 from bench.contention.links import Address
-from bench.websocket import NO_LINGER
+from bench.machine import End
+from bench.websocket import NO_LINGER, ends_of
 
 # A page of an inbox, or a list of what is held, may be one frame.
 MESSAGE_LEN_MAX = 64 * 1024 * 1024
@@ -32,13 +33,13 @@ class TrioSocket:
     that task stops at the first message that nobody fetches, and then nothing is read at all.
 
     Attributes:
-        ports: The port of the server, and our own.
+        ends: The server's end of the connection, and our own.
     """
 
     connection: WebSocketConnection
     stream: trio.SocketStream
     reading: trio.CancelScope
-    ports: tuple[int, int]
+    ends: tuple[End, End]
 
     def hang_up(self, *, abruptly: bool = False) -> None:
         """End the connection without a word; `abruptly`: with a reset."""
@@ -89,7 +90,7 @@ async def _hold(
     """
     stream = await _connect(address, receive_buffer_len)
     # A connection that was reset does not know them any more.
-    ports = stream.socket.getpeername()[1], stream.socket.getsockname()[1]
+    ends = ends_of(stream.socket)
     refused: Exception | None = None
     try:
         async with trio.open_nursery() as reading:
@@ -106,7 +107,7 @@ async def _hold(
                 )
             if handshake.cancelled_caught:
                 raise HandshakeError("the connection ended, or no answer came in time")
-            task_status.started(TrioSocket(connection, stream, reading.cancel_scope, ports))
+            task_status.started(TrioSocket(connection, stream, reading.cancel_scope, ends))
     except* HandshakeError as group:
         refused = group.exceptions[0]
     except* (ConnectionClosed, wsproto.utilities.ProtocolError):

@@ -39,9 +39,14 @@ def ratio(first: Measured, second: Measured, series: str) -> Ratio | None:
 
 
 def rate_of(measured: Measured, series: Series) -> float | None:
-    """Wanted answers a second over the turns of a series; None where they are not known."""
-    took_s = sum(each.took_s for each in measured.slices if each.series == series.name)
-    return series.ok / took_s if took_s > 0 else None
+    """Wanted answers a second over the turns of a series; None where they are not known.
+
+    In open loop these are the ones that came while calls were due, or no later after that than the
+    quickest answer needs: who answers the rest afterwards did not keep up with the rate.
+    """
+    turns = [each for each in measured.slices if each.series == series.name]
+    took_s = sum(each.took_s for each in turns)
+    return sum(each.ok for each in turns) / took_s if took_s > 0 else None
 
 
 def covered_s(measured: Measured, series: str) -> dict[int, float]:
@@ -51,7 +56,7 @@ def covered_s(measured: Measured, series: str) -> dict[int, float]:
     """
     covered: dict[int, float] = {}
     for each in measured.slices:
-        end_s = each.started_s + each.took_s
+        end_s = each.started_s + each.took_s + each.drained_s
         if each.series == series:
             for second in range(int(each.started_s), ceil(end_s)):
                 part = min(end_s, second + 1) - max(each.started_s, second)

@@ -112,11 +112,6 @@ class Call:
     epoch: int | None = None
     seq: int | None = None
 
-    @property
-    def has_witness(self) -> bool:
-        """Whether the answer says where it stands in the project's order."""
-        return self.epoch is not None
-
 
 @attrs.frozen
 class History:

@@ -4,24 +4,32 @@ import argparse
 import gc
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from bench.linearizability import picture
 from bench.linearizability.checker import TIME_LIMIT_S, Checked, check, language_of
 from bench.linearizability.counterexample import lines, said
-from bench.linearizability.history import History, MalformedHistoryError, merge, read
+from bench.linearizability.history import (
+    History,
+    MalformedHistoryError,
+    merge,
+    read,
+    two_at_once,
+)
 from bench.linearizability.patterns import Language, PlainPaths
 from bench.linearizability.search import REMEMBERED_MAX, Verdict
 from bench.linearizability.witness import Disorder
+from bench.outputs import output_file, written
 
 _CODES: Final = {Verdict.LINEARIZABLE: 0, Verdict.VIOLATION: 1, Verdict.UNKNOWN: 3}
 _UNREADABLE: Final = 2
 _EPILOG: Final = """\
-exit codes: 0 linearizable, 1 violation, 2 a file that cannot be read, 3 not decided: time or memory
-was over before the search was, or there is nothing to check. The format of a history is described
-in bench/linearizability/history.py. Reading a file and making it ready take as long as it is big,
-beside the time limit.
+exit codes: 0 linearizable, 1 violation, 2 a file that cannot be read, or files that are not of one
+run, 3 not decided: time or memory was over before the search was, or there is nothing to check. The
+format of a history is described in bench/linearizability/history.py. Reading a file and making it
+ready take as long as it is big, beside the time limit.
 """
 
 
@@ -40,6 +48,9 @@ def main(arguments: Sequence[str]) -> int:
 def _verify(options: argparse.Namespace) -> int:
     try:
         history = merge([read(path) for path in options.histories])
+        overlapping = two_at_once(history.calls)
+        if overlapping is not None:
+            raise MalformedHistoryError(f"the files together: {overlapping}; are they of one run?")
         language: Language = PlainPaths() if options.plain else language_of(history)
         checked = check(
             history,
@@ -60,8 +71,9 @@ def _verify(options: argparse.Namespace) -> int:
     if options.picture is not None:
         if example is None:
             sys.stdout.write("There is no counterexample of which to draw a picture.\n")
+        elif unwritten := written(options.picture, partial(picture.draw, example=example)):
+            sys.stderr.write(f"{unwritten}\n")
         else:
-            picture.draw(options.picture, example)
             sys.stdout.write(f"The picture is in {options.picture}.\n")
     return _CODES[checked.verdict if checked.calls else Verdict.UNKNOWN]
 
@@ -83,10 +95,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="seconds for the search, and again for each other step (default %(default)g)",
     )
-    add("--picture", type=Path, metavar="FILE", help="draw a counterexample, as .svg or .html")
+    add(
+        "--picture",
+        type=output_file,
+        metavar="FILE",
+        help="draw a counterexample, as .svg or .html",
+    )
     add(
         "--remembered",
-        type=int,
+        type=_count,
         default=REMEMBERED_MAX,
         metavar="N",
         help="configurations to remember for a part before giving up (default %(default)d)",
@@ -105,6 +122,13 @@ def _positive(text: str) -> float:
     if not seconds > 0:
         raise argparse.ArgumentTypeError("more than 0 seconds")
     return seconds
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("1 or more")
+    return count
 
 
 def report(history: History, checked: Checked) -> list[str]:

@@ -24,7 +24,10 @@ class State:
     Attributes:
         faults: The promises that it breaks: `two winners`, `lost frames` (of one subscriber),
             and in projects of workloads `busy` (503 to every second reserve), `hangs up` (on every
-            fifth reserve, once done); `full` reserves nothing.
+            fifth reserve, once done), `loses an answer` (of the first grant in each: 503, outcome
+            unknown), `dies` (answers nothing at all), `grants no id`, `holds 30` (and no more);
+            `full` reserves nothing, `no messages` sends none, `no cursor` does not say where.
+        asked: Every path that was asked for in a project of a workload.
     """
 
     def __init__(self, faults=()):
@@ -34,6 +37,7 @@ class State:
         self.messages = []
         self.feeds = []
         self.reserves = 0
+        self.asked = []
 
     def conflicts(self, project, agent, pattern, exclusive):
         return [
@@ -56,6 +60,8 @@ def meet(one, other):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # An answer is written in several pieces, each of which would wait for the one before.
+    disable_nagle_algorithm = True
 
     def log_message(self, *_):
         pass
@@ -84,6 +90,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         members = self.members()
+        if self.dies(members.get("project", "")):
+            return
         route = {
             "/api/agents": self.register,
             "/api/reservations": self.reserve,
@@ -93,6 +101,13 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(404)
         else:
             route(members)
+
+    def dies(self, project):
+        """Hang up without an answer, if the server is dead to workloads."""
+        is_dead = "dies" in self.state.faults and project.startswith("bench-")
+        if is_dead:
+            self.close_connection = True
+        return is_dead
 
     def register(self, members):
         self.answer(200, {"agent_id": str(uuid.uuid4()), "name": members["name"], "cursor": 0})
@@ -106,7 +121,9 @@ class Handler(BaseHTTPRequestHandler):
             if "full" in state.faults:
                 self.answer(507)
                 return
-            state.reserves += members["project"].startswith("bench-")
+            if members["project"].startswith("bench-"):
+                state.reserves += 1
+                state.asked.append(members["path_pattern"])
             if "busy" in state.faults and state.reserves % 2:
                 self.answer(503, {})
                 return
@@ -128,7 +145,18 @@ class Handler(BaseHTTPRequestHandler):
             if len(own) >= HELD_PER_AGENT_MAX:
                 self.answer(500)
                 return
+            if "holds 30" in state.faults and len(state.held) >= 30:
+                self.answer(429, {"error": "limit_reached"})
+                return
             state.held[held["id"]] = held
+            if "loses an answer" in state.faults and state.reserves:
+                state.faults.remove("loses an answer")
+                held["agent_id"] = "nobody that could give it back"
+                self.answer(503, {"error": "overloaded", "outcome": "unknown"})
+                return
+            if "grants no id" in state.faults and state.reserves:
+                self.answer(201, {})
+                return
             if "hangs up" in state.faults and state.reserves % 5 == 1:
                 self.close_connection = True
                 return
@@ -136,6 +164,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def send(self, members):
         state = self.state
+        if "no messages" in state.faults:
+            self.answer(404, {"error": "not_found"})
+            return
         with state.lock:
             message_id = members.get("id") or str(uuid.uuid4())
             state.messages.append({**members, "id": message_id})
@@ -151,13 +182,16 @@ class Handler(BaseHTTPRequestHandler):
                     sink.write(frame(0x01, json.dumps(event).encode()) + frame(0x80, b""))
                 except OSError:
                     continue
-        self.answer(200, {"message_id": message_id, "cursor": cursor})
+        told = {} if "no cursor" in state.faults else {"cursor": cursor}
+        self.answer(200, {"message_id": message_id, **told})
 
     def do_GET(self):
         url = urlsplit(self.path)
         asked = {name: values[0] for name, values in parse_qs(url.query).items()}
         state, parts = self.state, url.path.strip("/").split("/")
         project = asked.get("project", "")
+        if self.dies(project):
+            return
         with state.lock:
             if url.path == "/api/reservations":
                 found = [each for each in state.held.values() if each["project"] == project]
@@ -176,8 +210,6 @@ class Handler(BaseHTTPRequestHandler):
                 ][:limit]
                 cursor = found[-1]["cursor"] if found else since
                 self.answer(200, {"messages": found, "cursor": cursor})
-            elif url.path == "/api/specs":
-                self.answer(200, [])
             elif parts[:2] == ["ws", "agents"]:
                 self.open_feed(project, unquote(parts[2]))
             else:

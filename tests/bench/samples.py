@@ -3,6 +3,8 @@
 import random
 from math import exp
 
+import msgspec
+
 from bench.contention.results import (
     Axis,
     Curve,
@@ -15,13 +17,17 @@ from bench.contention.results import (
     Slice,
     Target,
     Workload,
-    merged,
     slice_of,
 )
 from bench.report import Bound, Figure, Scale
 
 HOSTILE = "<script>alert('&\x1b')</script>"
 HELD = (100, 1_000, 10_000, 100_000)
+
+
+def loaded(path):
+    """A run as it was written, or what is wrong with the file."""
+    return msgspec.json.decode(path.read_bytes(), type=Run)
 
 
 def _turns(rng, target, name, median_us, *, rate, turns=4, turn_s=6, others=1, intended=None):
@@ -43,7 +49,9 @@ def _turns(rng, target, name, median_us, *, rate, turns=4, turn_s=6, others=1, i
                 part.record_ok(latency_us, at_s)
         parts.append(part)
         slices.append(slice_of(part, turn=turn, started_s=started_s, took_s=turn_s))
-    whole = merged(parts)
+    whole = Series(name)
+    for part in parts:
+        whole.merge(part)
     whole.intended_rate = intended
     return whole, slices
 

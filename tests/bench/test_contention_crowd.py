@@ -4,7 +4,8 @@ import socket
 
 import trio
 
-from intermute.web.server import address_of, open_tcp_listeners, serve
+from intermute.web.listeners import address_of, open_tcp_listeners
+from intermute.web.server import serve
 
 COMING = 50
 # Every turn of the scheduler is one of every other task as well. One connection in two turns would

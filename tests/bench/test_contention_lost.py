@@ -8,11 +8,12 @@ from pathlib import Path
 
 import attrs
 
-from bench.contention import crew, jobs, main, results
+from bench.contention import crew, jobs, main
 from bench.contention.histogram import Histogram
 from bench.linearizability import history
 
 from .old_wire import old_server
+from .samples import loaded
 
 QUICK = ["--quick", "--seconds", "0.1", "--clients", "2", "--processes", "2"]
 
@@ -52,7 +53,7 @@ def run(tmp_path, target, *workloads):
     named = zip(("--json", "--html", "--history"), map(str, files), strict=True)
     options = [text for pair in named for text in pair]
     code = main.main([*workloads, *QUICK, "--target", target, *options])
-    return code, results.load(files[0]), files[1].read_text(), history.read(files[2])
+    return code, loaded(files[0]), files[1].read_text(), history.read(files[2])
 
 
 def kill(found, part):

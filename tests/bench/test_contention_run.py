@@ -2,13 +2,14 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
 
 from bench.__main__ import COMMANDS
 from bench.__main__ import main as bench
-from bench.contention import results
+from bench.contention import results, workloads
 from bench.contention.main import drive, load_of, main, workloads_of
 from bench.contention.targets import WHAT_IT_IS, Unreachable, parse_target, probe
 from bench.contention.workloads import WORKLOADS
@@ -17,8 +18,9 @@ from bench.report import Scale
 from bench.server import running_server
 
 from .old_wire import old_server
+from .samples import loaded
 
-OLD_CAN = {"websocket", "entities"}
+OLD_CAN = {"websocket", "send", "inbox"}
 ZERO_IS_WELL = ("at once", "exactly one", "lost", "refused", "given up", "Retry-After", "recovered")
 ZERO_IS_WELL += ("conflicts", "overtaken", "drops", "late", "p99 with one", "from release")
 TINY = load_of(Scale.TINY)
@@ -31,12 +33,17 @@ def ours(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(ours, tmp_path_factory):
-    """One run of everything, on our server and on one of the old wire."""
+def everything(ours, tmp_path_factory):
+    """One run of everything, on our server and on one of the old wire; the latter's state."""
     history = tmp_path_factory.mktemp("run") / "history.jsonl"
-    with old_server() as (url, _):
+    with old_server() as (url, state):
         old = parse_target(f"old={url}")
-        yield drive(list(WORKLOADS.values()), TINY, [ours, old], history_file=history)
+        yield drive(list(WORKLOADS.values()), TINY, [ours, old], history_file=history), state
+
+
+@pytest.fixture(scope="module")
+def run(everything):
+    return everything[0]
 
 
 def measured(run, workload, target):
@@ -58,7 +65,7 @@ def test_everything_runs_side_by_side_and_nobody_breaks_a_promise(run, tmp_path)
                 well = any(word in figure.name for word in ZERO_IS_WELL)
                 assert figure.value > 0 or well, (workload.name, found.target, figure)
     results.save(run, tmp_path / "run.json")
-    assert results.load(tmp_path / "run.json") == run
+    assert loaded(tmp_path / "run.json") == run
 
 
 def test_what_a_target_cannot_do_is_skipped_and_said(run):
@@ -72,6 +79,20 @@ def test_what_a_target_cannot_do_is_skipped_and_said(run):
         "ours": set(WHAT_IT_IS),
         "old": OLD_CAN,
     }
+
+
+def test_no_path_is_one_that_another_run_may_have_left_behind(everything):
+    _, state = everything
+    (run_id,) = {path.partition("/")[0] for path in state.asked}
+    assert len(run_id) == 6
+    assert set(run_id) <= set("0123456789abcdef")
+
+
+def test_every_capability_that_is_looked_for_is_needed():
+    needed = {"rpc"}.union(*(workload.needs for workload in WORKLOADS.values()))
+    for module in Path(workloads.__file__).parent.glob("*.py"):
+        needed |= set(re.findall(r'stage\.can\("(\w+)"\)', module.read_text()))
+    assert needed == set(WHAT_IT_IS)
 
 
 def test_targets_take_turns_in_every_round(run):
@@ -162,7 +183,7 @@ def test_the_command_ends_with_1_when_a_promise_was_broken(tmp_path, capsys):
     assert said == 1
     assert "VIOLATION" in capsys.readouterr().out
     assert "VIOLATION" in page.read_text() or "2 winners" in page.read_text()
-    assert results.load(file).workloads[0].violations
+    assert loaded(file).workloads[0].violations
 
 
 def test_the_command_starts_a_server_of_its_own_and_ends_with_0(capsys):
@@ -172,10 +193,25 @@ def test_the_command_starts_a_server_of_its_own_and_ends_with_0(capsys):
 
 def test_an_open_loop_makes_the_calls_that_were_intended(ours):
     load = load_of(Scale.TINY, rate=100)
-    run = drive([WORKLOADS["send"], WORKLOADS["reserve"]], load, [ours])
-    send, reserve = (found.measured[0].series[0] for found in run.workloads)
-    assert (send.count, send.intended_rate) == (20, 100)
-    assert (reserve.count, reserve.intended_rate) == (10, 50)
+    first = {"send": "send", "inbox": "page", "reserve": "reserve", "fivecall": "reserve"}
+    first["contended"] = "reserve"
+    run = drive(workloads_of([*first]), load, [ours])
+    found = {
+        each.name: next(
+            series for series in each.measured[0].series if series.name == first[each.name]
+        )
+        for each in run.workloads
+    }
+    assert {name: (series.count, series.intended_rate) for name, series in found.items()} == {
+        "send": (20, 100),
+        "inbox": (20, 100),
+        "reserve": (10, 50),
+        "fivecall": (4, 20),
+        "contended": (8, 40),
+    }
+    assert [text for each in run.workloads for text in each.violations] == []
+    named = {series.name for series in run.workloads[3].measured[0].series}
+    assert named == {"reserve", "send", "list", "inbox", "release", "round"}
 
 
 def test_the_calls_can_go_over_a_websocket(ours):

@@ -105,7 +105,8 @@ def test_whoever_stalls_reads_nothing_of_its_socket(driver):
 
     async def body(feeds):
         feed = await feeds.stall("/ws", receive_buffer_len=4_096)
-        assert feed.ports[0] == feeds.address.port
+        assert feed.ends[0] == (feeds.address.host, feeds.address.port)
+        assert feed.is_of_here()
         while not is_over.is_set():
             await feeds.turn(0.001)
             turned.release()
@@ -287,7 +288,8 @@ def test_clients_meet_and_wait_and_come_when_they_are_due():
     heard, loop = run_loop({name: client(name) for name in "abc"}, Address("127.0.0.1", 9))
     assert sorted(met) == ["a", "b", "c"]
     assert heard == []
-    arrivals = Arrivals("c", iter([-9.0, -8.0, -7.0]), make, [TrioLink(Address("", 9), "p")], 5.0)
+    link = TrioLink(Address("", 9), "p")
+    arrivals = Arrivals("c", iter([-9.0, -8.0, -7.0]), make, [link], patience_s=5.0)
     loop = TrioLoop(print, random.Random(1))
     loop.arrive(arrivals)
     loop.run()

@@ -51,6 +51,13 @@ def test_several_files_of_one_run_are_one_history(verify):
     assert verify(one, other)[0] == 1
 
 
+def test_files_that_are_not_of_one_run_are_2_and_no_violation(verify):
+    code, said = verify(GOOD, GOOD)
+    assert code == 2
+    assert "the files together: client 'a' began" in said.err
+    assert not said.out
+
+
 def test_a_violation_is_1_and_shown_small(verify):
     code, said = verify(BAD)
     assert code == 1

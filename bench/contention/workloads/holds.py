@@ -11,8 +11,6 @@ import attrs
 
 from intermute.globs import overlap, parse
 
-_SHOWN_MAX = 20
-
 
 @attrs.frozen
 class Hold:
@@ -26,19 +24,17 @@ class Hold:
 
 
 def two_at_once(holds: Iterable[Hold]) -> list[str]:
-    """The pairs of holds that conflict; the first few of them."""
+    """The pairs of holds that conflict."""
     found: list[str] = []
     live: list[Hold] = []
     for hold in sorted(holds, key=lambda each: each.since_ns):
         live = [each for each in live if each.until_ns > hold.since_ns]
-        for other in live:
-            if _conflict(hold, other):
-                found.append(
-                    f"{other.agent} held {other.pattern!r} and {hold.agent} was granted "
-                    f"{hold.pattern!r}, {(hold.since_ns - other.since_ns) / 1e6:.3f} ms later"
-                )
-                if len(found) == _SHOWN_MAX:
-                    return found
+        found += [
+            f"{other.agent} held {other.pattern!r} and {hold.agent} was granted "
+            f"{hold.pattern!r}, {(hold.since_ns - other.since_ns) / 1e6:.3f} ms later"
+            for other in live
+            if _conflict(hold, other)
+        ]
         live.append(hold)
     return found
 

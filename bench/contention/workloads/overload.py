@@ -6,8 +6,8 @@ from statistics import median
 from bench.contention.jobs import Variant
 from bench.contention.loop import Script
 from bench.contention.results import Axis, Curve, Point
-from bench.contention.stage import Stage
-from bench.contention.workloads.base import Judged, Load, Part, Workload
+from bench.contention.stage import Afterwards, Stage
+from bench.contention.workloads.base import Findings, Judged, LeftOut, Load, Part, Workload
 from bench.contention.workloads.plain import message
 from bench.load import percentile
 from bench.report import Bound, Figure
@@ -28,6 +28,10 @@ _NOT_DONE = -1.0
 GOODPUT_MIN = 0.80
 REFUSAL_MS_MAX = 50.0
 RECOVERY_S_MAX = 1.0
+# As many connections are open under little load, and what is kept of a message is on the disk. What
+# comes on top is as many calls under way as are let in, which a server that has just begun has not
+# had room for before; whoever keeps what it cannot do needs many times that.
+MEMORY_GROWTH_MAX = 1.25
 
 
 class Overload(Workload):
@@ -39,7 +43,9 @@ class Overload(Workload):
 
     name = "overload"
     title = "overload curve: open loop up to three times saturation"
+    needs = frozenset({"send"})
     over_sockets = False
+    measures_first = True
 
     def variants(self, load: Load) -> list[Variant]:
         links = load.clients or load.pick(full=_LINKS, quick=_LINKS, tiny=64)
@@ -56,11 +62,22 @@ class Overload(Workload):
             for factor in factors
         ]
 
+    def loop(self, load: Load) -> str:
+        factors = [variant.numbers["factor"] for variant in self.variants(load)]
+        return f"open, {min(factors):g} to {max(factors):g} times the saturation"
+
     def prepare(self, stage: Stage) -> None:
-        """What the target can do now, in sends a second."""
+        """What the target can do now, in sends a second.
+
+        Raises:
+            LeftOut: Nothing, so that there are no three times of it.
+        """
         bodies = list(texts(64, _TEXT_LEN, seed=1))
         stage.play({f"probe-{at}": _probing(stage, at, bodies) for at in range(_PROBES)})
-        stage.add("saturation", stage.tally("probe").ok / stage.job.seconds)
+        done = stage.tally("probe").ok
+        if not done:
+            raise LeftOut("it did not one of the sends by which its saturation is found")
+        stage.add("saturation", done / stage.job.seconds)
 
     def run(self, stage: Stage) -> None:
         numbers = stage.job.variant.numbers
@@ -75,11 +92,14 @@ class Overload(Workload):
             return sending(stage, next(begun), bodies, due_s)
 
         given_up = stage.play_open(
+            "send",
             saturation * numbers["factor"],
             make,
-            links_max=stage.job.variant.clients,
+            links_first=stage.job.variant.clients,
             patience_s=_PATIENCE_S,
-            then=(saturation * _AFTER, numbers["after_s"]) if numbers["after_s"] else None,
+            then=Afterwards("afterwards", saturation * _AFTER, numbers["after_s"])
+            if numbers["after_s"]
+            else None,
         )
         after = [due_s for due_s in given_up if due_s >= stage.end_s]
         for due_s in after:
@@ -94,35 +114,37 @@ class Overload(Workload):
         # How long a refusal took from when it was sent: what the target is answerable for.
         refusals_s = sorted(each for part in parts for each in part.values.get("refused after", []))
         without = sum(part.counts["503 without Retry-After"] for part in parts)
-        figures = [
-            Figure("saturation, closed loop", median(last.values["saturation"]), "sends/s"),
-            Figure("peak goodput", peak, "sends/s"),
-            Figure(
-                f"goodput at {last.variant.label}, as a share of the peak",
-                goodput[-1][1] / max(peak, 1e-9),
-                "",
-                target=GOODPUT_MIN,
-            ),
-            Figure("refused", len(refusals_s), ""),
-            Figure(
-                "given up for want of a connection", sum(p.counts["given up"] for p in parts), ""
-            ),
-            Figure("503 without Retry-After", without, "", target=0, bound=Bound.AT_MOST),
-        ]
+        answered = sum(part.answered for part in parts) + len(refusals_s)
+        share = Figure(
+            f"goodput at {last.variant.label}, as a share of the peak",
+            goodput[-1][1] / max(peak, 1e-9),
+            "",
+            target=GOODPUT_MIN,
+        )
+        at_most = Bound.AT_MOST
+        found = Findings()
+        saturation = Figure("saturation, closed loop", median(last.values["saturation"]), "sends/s")
+        found.add(saturation, of=saturation.value)
+        found.add(Figure("peak goodput", peak, "sends/s"), of=peak)
+        found.add(share, of=peak)
+        found.add(Figure("refused", len(refusals_s), ""), of=answered)
+        given_up = sum(part.counts["given up"] for part in parts)
+        found.add(Figure("given up for want of a connection", given_up, ""), of=answered)
+        found.add(
+            Figure("503 without Retry-After", without, "", target=0, bound=at_most), of=answered
+        )
         if refusals_s:
             p99_ms = percentile(refusals_s, 0.99) * 1e3
-            figures.append(
-                Figure("p99 of a refusal", p99_ms, "ms", target=REFUSAL_MS_MAX, bound=Bound.AT_MOST)
+            found.add(
+                Figure("p99 of a refusal", p99_ms, "ms", target=REFUSAL_MS_MAX, bound=at_most),
+                of=len(refusals_s),
             )
-        figures += _memory(parts)
-        figures.append(
-            Figure(
-                "recovered after",
-                recovery_s(last.values.get("after", []), parts[0].of("send").latency.quantile(0.5)),
-                "s",
-                target=RECOVERY_S_MAX,
-                bound=Bound.AT_MOST,
-            )
+        warnings = _add_memory(found, parts)
+        before, after = parts[0].of("send").latency, last.values.get("after", [])
+        recovered_s = recovery_s(after, before.quantile(0.5))
+        found.add(
+            Figure("recovered after", recovered_s, "s", target=RECOVERY_S_MAX, bound=at_most),
+            of=min(before.count, len(after)),
         )
         latency = [
             Point(_offered(part), part.of("send").latency.quantile(0.99) / 1e3) for part in parts
@@ -134,7 +156,7 @@ class Overload(Workload):
             ),
             Curve("latency under overload", offered, Axis("p99", "ms"), tuple(latency)),
         )
-        return Judged(tuple(figures), curves)
+        return found.judged(curves=curves if peak else (), warnings=warnings)
 
 
 def recovery_s(after: Sequence[Sequence[float]], before_us: float) -> float:
@@ -192,12 +214,21 @@ def _goodput(part: Part) -> float:
     return part.counts["in time"] / float(sum(part.values["seconds"]))
 
 
-def _memory(parts: Sequence[Part]) -> list[Figure]:
-    first = [held for _, held in parts[0].memory]
-    last = [held for _, held in parts[-1].memory]
-    if not first or not last:
-        return []
-    return [
-        Figure("memory of the server, little load", max(first) / 1e6, "MB"),
-        Figure("memory of the server, overload", max(last) / 1e6, "MB"),
-    ]
+def _add_memory(found: Findings, parts: Sequence[Part]) -> list[str]:
+    """What the server process held at the least and at the greatest rate; what there is to say."""
+    little = max((held for _, held in parts[0].memory), default=0)
+    much = max((held for _, held in parts[-1].memory), default=0)
+    seen = min(little, much)
+    found.add(Figure("memory of the server, little load", little / 1e6, "MB"), of=seen)
+    found.add(Figure("memory of the server, overload", much / 1e6, "MB"), of=seen)
+    found.add(
+        Figure(
+            "memory under overload, as a multiple of that under little load",
+            much / max(1, little),
+            "",
+            target=MEMORY_GROWTH_MAX,
+            bound=Bound.AT_MOST,
+        ),
+        of=seen,
+    )
+    return [] if seen else ["the memory of a server that was not started here is not known"]

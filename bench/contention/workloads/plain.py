@@ -7,7 +7,7 @@ from bench.contention.jobs import Variant
 from bench.contention.links import Ask, Reply
 from bench.contention.loop import Script
 from bench.contention.stage import Stage
-from bench.contention.workloads.base import Load, Workload
+from bench.contention.workloads.base import LeftOut, Load, Workload
 from bench.texts import texts
 
 _CLIENTS = 32
@@ -15,6 +15,8 @@ _TEXT_LEN = 512
 _TEXTS = 64
 _READERS = 8
 _PAGE = 50
+# Whoever fills an inbox and was turned down so often in a row has no more hope.
+_FAILED_MAX = 20
 
 
 class Reserve(Workload):
@@ -26,7 +28,7 @@ class Reserve(Workload):
     has_rate = True
 
     def variants(self, load: Load) -> list[Variant]:
-        return [Variant("", load.clients or _CLIENTS)]
+        return [Variant("", load.clients_or(_CLIENTS))]
 
     def run(self, stage: Stage) -> None:
         if stage.job.rate is None:
@@ -36,19 +38,20 @@ class Reserve(Workload):
         begun = iter(range(stage.job.part, 1 << 40, stage.job.parts))
         turn = stage.job.turn
         stage.play_open(
+            "reserve",
             stage.job.rate / 2,
             lambda due_s: _reserving_once(stage, f"t{turn}n{next(begun)}", due_s),
         )
 
 
 def _reserving(stage: Stage, ordinal: int) -> Script:
-    agent, path = f"worker-{ordinal:03}", f"pkg{ordinal}/src/w{ordinal}.py"
+    agent, path = f"worker-{ordinal:03}", stage.path(f"pkg{ordinal}/src/w{ordinal}.py")
     while not stage.is_over():
         yield from _pair(stage, agent, path, None)
 
 
 def _reserving_once(stage: Stage, name: str, due_s: float) -> Script:
-    yield from _pair(stage, f"worker-{name}", f"once/{name}.py", due_s)
+    yield from _pair(stage, f"worker-{name}", stage.path(f"once/{name}.py"), due_s)
 
 
 def _pair(stage: Stage, agent: str, path: str, due_s: float | None) -> Script:
@@ -65,10 +68,11 @@ class Send(Workload):
 
     name = "send"
     title = "send messages of 512 bytes"
+    needs = frozenset({"send"})
     has_rate = True
 
     def variants(self, load: Load) -> list[Variant]:
-        return [Variant("", load.clients or _CLIENTS)]
+        return [Variant("", load.clients_or(_CLIENTS))]
 
     def run(self, stage: Stage) -> None:
         if stage.job.rate is None:
@@ -77,7 +81,7 @@ class Send(Workload):
         begun = iter(range(1 << 40))
         bodies = list(texts(_TEXTS, _TEXT_LEN, seed=stage.job.part))
         stage.play_open(
-            stage.job.rate, lambda due_s: _sending_once(stage, next(begun), bodies, due_s)
+            "send", stage.job.rate, lambda due_s: _sending_once(stage, next(begun), bodies, due_s)
         )
 
 
@@ -114,41 +118,61 @@ class InboxPage(Workload):
 
     name = "inbox"
     title = "read a page of 50 messages of an inbox"
+    has_rate = True
+    needs = frozenset({"send", "inbox"})
 
     def variants(self, load: Load) -> list[Variant]:
         held = load.pick(full=5_000, quick=600, tiny=60)
-        return [Variant("", load.clients or _CLIENTS, {"messages": held})]
+        return [Variant("", load.clients_or(_CLIENTS), {"messages": held})]
 
     def prepare(self, stage: Stage) -> None:
-        """Fill the inboxes; the cursors of all messages of the first reader are kept."""
+        """Fill the inboxes; the cursors of all messages of the first reader are kept.
+
+        Raises:
+            LeftOut: Not one message was taken.
+        """
         wanted = int(stage.job.variant.numbers["messages"])
         stage.play({f"filler-{at}": self._filling(stage, at, wanted) for at in range(_READERS)})
-        stage.values["cursors"] = sorted(stage.values["cursors"])
+        cursors = sorted(stage.values.get("cursors", ()))
+        if not cursors:
+            raise LeftOut("not one message was taken to fill its inboxes with")
+        stage.values["cursors"] = cursors
 
     def _filling(self, stage: Stage, ordinal: int, wanted: int) -> Script:
         readers = [f"reader-{at}" for at in range(_READERS)]
+        failed = 0
         for text in texts(wanted // _READERS + 1, _TEXT_LEN, seed=ordinal):
             # One message to all of them fills every inbox at the cost of one.
             sent = yield asks.send(stage.job.project, f"filler-{ordinal}", readers, text)
             assert sent is not None
             if sent.status == 200:
+                failed = 0
                 stage.add("cursors", sent.members()["cursor"])
+                continue
+            failed += 1
+            if failed == _FAILED_MAX:
+                return
 
     def run(self, stage: Stage) -> None:
-        stage.play({f"reader-{at:03}": self._reading(stage, at) for at in stage.own})
+        if stage.job.rate is None:
+            stage.play({f"reader-{at:03}": self._reading(stage, at) for at in stage.own})
+            return
+        begun = iter(range(1 << 40))
+        stage.play_open("page", stage.job.rate, lambda due_s: self._page(stage, next(begun), due_s))
 
     def _reading(self, stage: Stage, ordinal: int) -> Script:
+        while not stage.is_over():
+            yield from self._page(stage, ordinal, None)
+
+    def _page(self, stage: Stage, number: int, due_s: float | None) -> Script:
         cursors = stage.prepared["cursors"]
         newest = max(1, len(cursors) - _PAGE)
-        while not stage.is_over():
-            after = cursors[stage.chance.randrange(newest)] - 1
-            ask = asks.inbox(
-                stage.job.project, f"reader-{ordinal % _READERS}", after=after, limit=_PAGE
-            )
-            ask.operation = "page"
-            reply = yield ask
-            assert reply is not None
-            check_page(stage, reply, min(_PAGE, len(cursors)))
+        after = cursors[stage.chance.randrange(newest)] - 1
+        ask = asks.inbox(stage.job.project, f"reader-{number % _READERS}", after=after, limit=_PAGE)
+        ask.due_s, ask.operation = due_s, "page"
+        reply = yield ask
+        assert reply is not None
+        check_page(stage, reply, min(_PAGE, len(cursors)))
 
 
 def check_page(stage: Stage, reply: Reply, wanted: int) -> None:

@@ -12,7 +12,7 @@ from bench.contention.feeds import Asker, Feed, Feeds, with_feeds
 from bench.contention.jobs import Variant
 from bench.contention.links import BROKEN, HttpLink, Reply
 from bench.contention.stage import Stage
-from bench.contention.workloads.base import Judged, Load, Part, Workload
+from bench.contention.workloads.base import Findings, Judged, Load, Part, Workload
 from bench.crowd import whole_feed
 from bench.report import Bound, Figure
 from bench.texts import texts
@@ -30,7 +30,6 @@ _TURN_S = 0.005
 _CATCH_UP_S = 30.0
 _TEXT_LEN = 200
 _TEXTS = 64
-_SHOWN_MAX = 10
 
 
 class _Frame(msgspec.Struct):
@@ -52,7 +51,7 @@ class Resume(Workload):
 
     name = "resume"
     title = "resume feeds after dropped connections"
-    needs = frozenset({"websocket", "resume"})
+    needs = frozenset({"send", "websocket", "resume"})
     over_sockets = False
 
     def variants(self, load: Load) -> list[Variant]:
@@ -70,20 +69,16 @@ class Resume(Workload):
     def judge(self, parts: Sequence[Part]) -> Judged:
         (part,) = parts
         caught_up_s = part.values.get("caught up", [0.0])
-        return Judged(
-            (
-                Figure("drops", part.counts["drops"], ""),
-                Figure("frames", part.counts["frames"], ""),
-                Figure(
-                    "lost, doubled or out of order",
-                    part.counts["wrong"],
-                    "",
-                    target=0,
-                    bound=Bound.AT_MOST,
-                ),
-                Figure("to catch up at the end", max(caught_up_s), "s"),
-            )
+        wrong, frames = part.counts["wrong"], part.counts["frames"]
+        found = Findings()
+        found.add(Figure("drops", part.counts["drops"], ""), of=frames)
+        found.add(Figure("frames", frames, ""), of=frames)
+        found.add(
+            Figure("lost, doubled or out of order", wrong, "", target=0, bound=Bound.AT_MOST),
+            of=frames + wrong,
         )
+        found.add(Figure("to catch up at the end", max(caught_up_s), "s"), of=frames)
+        return found.judged()
 
 
 class _Dropping:
@@ -153,7 +148,7 @@ class _Dropping:
             stage.counts["wrong"] += len(found)
             stage.counts["drops"] += subscriber.drops
             stage.counts["frames"] += len(subscriber.seen)
-            stage.violations += [f"{subscriber.name}: {text}" for text in found[:_SHOWN_MAX]]
+            stage.violations += [f"{subscriber.name}: {text}" for text in found]
 
 
 def wrong_with(seen: Sequence[tuple[int, str]], wanted: dict[int, str]) -> list[str]:
@@ -262,7 +257,12 @@ class _Subscriber:
 
     def _hear(self, texts: list[bytes], now_s: float) -> None:
         for text in texts:
-            frame = _decode(text)
+            try:
+                frame = _decode(text)
+            except msgspec.DecodeError as error:
+                # Whatever it was to tell of is missed in the end.
+                self._stage.unexpected[f"a frame that says nothing: {error}"] += 1
+                continue
             if frame.type != "feed.lagged":
                 self.seen.append((frame.cursor, frame.entity_id))
                 self.cursor = frame.cursor
@@ -311,6 +311,6 @@ class _Sender:
         self._stage.count(self._ask, reply)
         self.is_idle = True
         if reply.status == self._ask.wanted:
-            self._acknowledged[int(reply.members()["cursor"])] = self._id
+            self._acknowledged[reply.members()["cursor"]] = self._id
             if self.goes_on and not self._stage.is_over():
                 self.begin()

@@ -11,7 +11,7 @@ from bench.contention.jobs import Variant
 from bench.contention.links import Ask
 from bench.contention.loop import Meet, Script, Wait
 from bench.contention.stage import Stage
-from bench.contention.workloads.base import Judged, Load, Part, Workload
+from bench.contention.workloads.base import Findings, Judged, Load, Part, Workload
 from bench.contention.workloads.holds import Hold, two_at_once
 from bench.report import Bound, Figure
 
@@ -20,7 +20,7 @@ _HOLD_S = 0.005
 _POLL_S = 0.02
 _WAIT_SECONDS = 20
 _RING_SIZES = range(2, 9)
-_PATH = "src/contended.py"
+_PATH = "src/handed-on.py"
 # Who has asked so long ago is in line.
 _IN_LINE_S = 0.01
 
@@ -51,17 +51,22 @@ class HandOff(Workload):
         passed = overtaken(waits)
         handed = part.of("hand-off").latency
         waited = part.of("wait").latency
-        figures = [
-            Figure("from release to grant, p50", handed.quantile(0.5) / 1e3, "ms"),
-            Figure("from release to grant, p99", handed.quantile(0.99) / 1e3, "ms"),
+        share = waited.quantile(0.99) / max(1.0, waited.mean_us)
+        found = Findings()
+        for name, quantile in (("p50", 0.5), ("p99", 0.99)):
+            since_ms = handed.quantile(quantile) / 1e3
+            found.add(Figure(f"from release to grant, {name}", since_ms, "ms"), of=handed.count)
+        for figure in (
             Figure("fairness (Jain)", jain([each[0] for each in waits]), ""),
             Figure("most times that one was overtaken", max(passed, default=0), ""),
+            Figure("p99 of a wait, as a multiple of its mean", share, ""),
+        ):
+            found.add(figure, of=len(waits))
+        found.add(
             Figure("two at once", len(violations), "", target=0, bound=Bound.AT_MOST),
-        ]
-        if waited.counts:
-            share = waited.quantile(0.99) / max(1.0, waited.mean_us)
-            figures.append(Figure("p99 of a wait, as a multiple of its mean", share, ""))
-        return Judged(tuple(figures), violations=tuple(violations))
+            of=len(holds),
+        )
+        return found.judged(violations=violations)
 
 
 def overtaken(waits: Sequence[tuple[str, float, float]]) -> list[int]:
@@ -95,9 +100,10 @@ def jain(agents: Sequence[str]) -> float:
 def _standing(stage: Stage, ordinal: int, freed_s: list[float]) -> Script:
     agent, project = f"waiter-{ordinal:03}", stage.job.project
     waits = stage.can("waiting")
-    ask = asks.reserve(project, agent, _PATH)
+    path = stage.path(_PATH)
+    ask = asks.reserve(project, agent, path)
     if waits:
-        ask = asks.reserve(project, agent, _PATH, wait_seconds=_WAIT_SECONDS)
+        ask = asks.reserve(project, agent, path, wait_seconds=_WAIT_SECONDS)
     while not stage.is_over():
         begun_s = perf_counter()
         granted = yield ask
@@ -117,7 +123,7 @@ def _standing(stage: Stage, ordinal: int, freed_s: list[float]) -> Script:
         yield Wait(perf_counter() + _HOLD_S)
         freed_s[:] = [perf_counter()]
         times = (round(granted.answered_s * 1e9), round(freed_s[0] * 1e9))
-        stage.add("hold", (agent, _PATH, True, *times))
+        stage.add("hold", (agent, path, True, *times))
         yield asks.release(agent, granted.members()["id"])
 
 
@@ -130,6 +136,7 @@ class Rings(Workload):
     name = "deadlock"
     title = "rings of 2 to 8 agents that wait for each other"
     needs = frozenset({"waiting"})
+    passes_over = frozenset({"clients", "seconds"})
 
     def variants(self, load: Load) -> list[Variant]:
         rings = load.pick(full=40, quick=6, tiny=1)
@@ -146,12 +153,13 @@ class Rings(Workload):
         stage.play({f"ring-{at}": _closing(stage, at, size, ring) for at in range(size)})
 
     def judge(self, parts: Sequence[Part]) -> Judged:
-        found = [part.of("refusal").latency for part in parts]
-        figures = [
-            Figure("rings", sum(each.count for each in found), ""),
-            Figure("a refusal took at most", max(each.most_us for each in found) / 1e3, "ms"),
-        ]
-        return Judged(tuple(figures))
+        refusals = [part.of("refusal").latency for part in parts]
+        rings = sum(each.count for each in refusals)
+        longest_us = max(each.most_us for each in refusals)
+        found = Findings()
+        found.add(Figure("rings", rings, ""), of=rings)
+        found.add(Figure("a refusal took at most", longest_us / 1e3, "ms"), of=rings)
+        return found.judged()
 
 
 @attrs.define
@@ -167,7 +175,7 @@ def _closing(stage: Stage, ordinal: int, size: int, ring: _Ring) -> Script:
     for number in range(int(stage.job.variant.numbers["rings"])):
 
         def path(at: int, number: int = number) -> str:
-            return f"ring{size}/t{stage.job.turn}n{number}/{at % size}"
+            return stage.path(f"ring{size}/t{stage.job.turn}n{number}/{at % size}")
 
         mine = yield _unnamed(asks.reserve(project, agent, path(ordinal)))
         assert mine is not None
