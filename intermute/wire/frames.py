@@ -3,7 +3,8 @@
 Every frame has `type`, `project`, `cursor`, `created_at`, `entity_id`, `data` and, where an agent
 caused it, `actor`. Beside them stand the members that clients already look for. Most readers of an
 event see the same bytes, which are made once; who sees more than the others has a version of its
-own. Clients of sockets read messages of a bounded length only, so what is longer is shortened there.
+own. Clients read frames of a bounded length only, so longer ones are shortened where they are
+pushed.
 """
 
 import re

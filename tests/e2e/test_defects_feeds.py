@@ -49,8 +49,8 @@ async def test_b6_senders_go_on_while_readers_do_not_read(
         stuck.append(await stuck_reader(server, "/ws/agents/ada"))
         with trio.fail_after(60):
             async with listening(server, "ada") as reader:
-                for number in range(60):
-                    await send(server, "ada", body=f"{number} " + "x" * 100_000)
+                for number in range(200):
+                    await send(server, "ada", body=f"{number} " + "x" * 30_000)
                     frame = await reader.event()
                     assert frame["data"]["body"].startswith(f"{number} ")
             held = await server.reserve("zoe", "a")
