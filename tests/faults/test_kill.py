@@ -57,5 +57,5 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed(folder, nu
                 await live_and_die(cycles, chance)
                 cycles.judge()
             await cycles.finish()
-    assert len(cycles.ledger.attempts) > 40 * CYCLES, "there was some load"
+    assert len(cycles.ledger.attempts) > 20 * CYCLES, "there was some load"
     assert any(attempt.lost for attempt in cycles.ledger.attempts), "somebody was not answered"
