@@ -5,7 +5,7 @@ from actors.errors import ActorStopped, Overloaded
 from actors.mailbox import Envelope, Mailbox, MailboxStatistics
 from actors.policy import RestartPolicy
 from actors.reply import Reply
-from actors.supervision import Behaviour
+from actors.supervision import Behaviour, contain
 
 __all__ = [
     "ActorStopped",
@@ -18,4 +18,5 @@ __all__ = [
     "Overloaded",
     "Reply",
     "RestartPolicy",
+    "contain",
 ]

@@ -4,11 +4,11 @@ The rule that everything here serves: whoever takes a request answers it. Whatev
 leaves unanswered, by returning, raising or being cancelled, is failed with `ActorStopped`, and so
 is whatever still waits when the actor ends. All of it happens in `finally`, without an await.
 
-This is the only module that has `except Exception`. `Cancelled` always passes through.
+No other module of this package has `except Exception`. `Cancelled` always passes through.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Generic, Protocol, TypeVar
 
@@ -19,7 +19,7 @@ from actors.errors import ActorStopped
 from actors.mailbox import Envelope, Mailbox
 from actors.policy import Failure, RestartPolicy, RestartWindow
 
-__all__ = ["Actor", "ActorSettings", "Behaviour"]
+__all__ = ["Actor", "ActorSettings", "Behaviour", "contain"]
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -225,6 +225,25 @@ class Actor(Generic[M, R]):
 
     def _is_finished(self) -> bool:
         return self.mailbox.is_closed and self.mailbox.len_current == 0
+
+
+async def contain(name: object, work: Callable[[], Awaitable[R]]) -> R | Exception:
+    """Do something that must harm nobody else in its nursery; return what came of it.
+
+    An error is logged with its traceback and returned; of a group of one, however deep, the one.
+
+    Args:
+        name: For the log.
+        work: What is done, and must not itself return an error.
+
+    Cancellation: passes through, and what has been raised beside it is logged and dropped.
+    """
+    try:
+        return await work()
+    except* Exception as group:
+        error = _sole(group)
+        _log.error("%s failed", name, exc_info=error)
+    return error
 
 
 def _sole(group: ExceptionGroup[Exception]) -> Exception:

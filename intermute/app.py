@@ -51,6 +51,7 @@ from intermute.web.listeners import (
     address_of,
     close_listeners,
     connections_within,
+    names_of_host,
     open_tcp_listeners,
     open_unix_listener,
     raise_descriptor_limit,
@@ -120,7 +121,7 @@ class Application:
 
     def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
         proxies = Proxies.parse(settings.trusted_proxies)
-        hosts = HostPolicy(settings.allowed_hosts)
+        hosts = HostPolicy(settings.allowed_hosts, own=names_of_host(settings.host))
         ensure(settings.keys_file)
         self.settings = settings
         self.keys = KeyStore(settings.keys_file)
@@ -233,7 +234,7 @@ async def serve(
         task_status: Told the addresses once connections are accepted.
 
     Raises:
-        intermute.web.server.ListenError: An address cannot be listened on.
+        intermute.web.listeners.ListenError: An address cannot be listened on.
         StorageError, KeysFileError, ValueError: See `Application`.
     """
     sockets = _open_listeners(settings)

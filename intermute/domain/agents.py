@@ -29,7 +29,7 @@ from intermute.domain.events import (
     Seen,
     TokenSet,
 )
-from intermute.domain.refusals import Code, Refusal
+from intermute.domain.refusals import Code, Refusal, quoted
 from intermute.domain.stamp import Stamp, make_id
 from intermute.domain.state import (
     FOCUS_UNKNOWN,
@@ -38,7 +38,7 @@ from intermute.domain.state import (
     Agent,
     State,
 )
-from intermute.domain.times import iso
+from intermute.domain.times import iso, seconds_up
 from intermute.domain.views import (
     AgentView,
     ContactsView,
@@ -85,7 +85,7 @@ def view(state: State, agent: Agent) -> AgentView:
 
 
 def not_found(agent_id: str) -> Refusal:
-    return Refusal(Code.AGENT_NOT_FOUND, f"no agent {agent_id[:100]!r} is registered here")
+    return Refusal(Code.AGENT_NOT_FOUND, f"no agent {quoted(agent_id)} is registered here")
 
 
 def register(state: State, command: RegisterAgent, stamp: Stamp, caller: Caller) -> Decision:
@@ -94,11 +94,13 @@ def register(state: State, command: RegisterAgent, stamp: Stamp, caller: Caller)
     if refusal is not None:
         return refusal
     if command.session_id:
-        session = canonical_session(command.session_id)
+        # It is shown as it was sent, so its brackets must be characters that can be shown.
+        printable = command.session_id.isprintable()
+        session = canonical_session(command.session_id) if printable else None
         if session is None:
             return Refusal(
                 Code.INVALID_SESSION_ID,
-                f"invalid session_id: must be a valid UUID: {command.session_id[:100]!r}",
+                f"invalid session_id: must be a valid UUID: {quoted(command.session_id)}",
             )
         known = state.sessions.get(session)
         if known is not None:
@@ -178,7 +180,7 @@ def _session_in_use(state: State, agent: Agent) -> Refusal | None:
         f"X-Agent-Token to come back to it at once, or after {iso(state.at_us + wait_us)}",
         {
             "agent_id": agent.agent_id,
-            "retry_after_seconds": -(-wait_us // 1_000_000),
+            "retry_after_seconds": seconds_up(wait_us),
             "free_at": iso(state.at_us + wait_us),
         },
     )
@@ -266,7 +268,7 @@ def remove_contact(state: State, command: RemoveContact, stamp: Stamp, caller: C
     if command.contact_id not in agent.contacts:
         return Refusal(
             Code.CONTACT_NOT_FOUND,
-            f"{command.contact_id[:100]!r} is not on the contact list of {command.agent_id}",
+            f"{quoted(command.contact_id)} is not on the contact list of {command.agent_id}",
         )
     contacts = tuple(contact for contact in agent.contacts if contact != command.contact_id)
     event = ContactRemoved(command.agent_id, command.contact_id)

@@ -11,8 +11,8 @@ from intermute.domain.entities.kinds import Entity
 from intermute.domain.modes import Mode
 from intermute.domain.views import (
     DeliveryView,
-    EnvelopeView,
     LinkView,
+    MessageHead,
     MessageView,
     PokeView,
     ReservationView,
@@ -38,7 +38,7 @@ class Archive(Protocol):
     def message(self, message_id: str) -> MessageView | None:
         """One message, None when there is none."""
 
-    def envelope(self, message_id: str) -> EnvelopeView | None:
+    def head(self, message_id: str) -> MessageHead | None:
         """The same without reading its content."""
 
     def delivery(self, cursor: int, agent_id: str) -> DeliveryView | None:

@@ -7,7 +7,7 @@ from intermute.domain import limits
 from intermute.domain.holdings import Claim, Reservation, Ticket, parse_pattern
 from intermute.domain.limits import CURSOR_MAX
 from intermute.domain.modes import IN_WORDS, Mode
-from intermute.domain.overlaps import can_show
+from intermute.domain.overlaps import can_show, charge_reading
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.state import State
 from intermute.domain.times import iso
@@ -17,25 +17,44 @@ from intermute.globs import BadPattern, Pattern, TooMuchWork, Work, witness
 _NOTHING = CheckedView((), 0, more=False)
 
 
-def parse_all(patterns: Iterable[str], *, case_sensitive: bool) -> tuple[Pattern, ...] | Refusal:
-    """The patterns parsed, or what is wrong with the first bad one and where."""
+def parse_all(
+    patterns: Iterable[str], *, case_sensitive: bool, work: Work | None = None
+) -> tuple[Pattern, ...] | Refusal:
+    """The patterns parsed, or what is wrong with the first bad one and where.
+
+    Raises:
+        TooMuchWork: There is not as much left as it costs to read them.
+    """
     parsed = []
     for ordinal, text in enumerate(patterns):
+        if work is not None:
+            charge_reading(text, work)
         try:
             parsed.append(parse_pattern(text, case_sensitive=case_sensitive))
         except BadPattern as bad:
+            shown = text[: limits.QUOTED_PATTERN_LEN_MAX]
             where = "" if bad.position is None else f" at character {bad.position}"
             return Refusal(
                 Code.INVALID_PATTERN,
-                f"pattern {text[:200]!r} is not valid: {bad.reason}{where}",
+                f"pattern {shown!r} is not valid: {bad.reason}{where}",
                 {
-                    "pattern": text[:200],
+                    "pattern": shown,
                     "pattern_index": ordinal,
                     "position": bad.position,
                     "reason": bad.reason,
                 },
             )
     return tuple(parsed)
+
+
+def read(state: State, patterns: Iterable[str]) -> tuple[Pattern, ...] | Refusal:
+    """The same, by the project's rule and within what the request may spend on it.
+
+    Raises:
+        TooMuchWork: It is more.
+    """
+    work = state.allowance.to_read()
+    return parse_all(patterns, case_sensitive=state.case_sensitive, work=work)
 
 
 class Meeting(NamedTuple):
@@ -158,7 +177,7 @@ def meet(
 
 def _shown(state: State, found: Sequence[Meeting]) -> Iterator[ConflictView]:
     """The first of them, as many as may be shown; always one."""
-    work = Work(limits.PATTERN_SHOW_WORK_MAX)
+    work = state.allowance.to_finish(limits.PATTERN_SHOW_WORK_MAX)
     for ordinal, meeting in enumerate(found[: limits.CONFLICTS_LISTED_MAX]):
         if not can_show(work, meeting.held, meeting.requested) and ordinal:
             return
@@ -179,7 +198,7 @@ def conflict_view(state: State, meeting: Meeting) -> ConflictView:
     return ConflictView(
         reservation_id=claim.key,
         agent_id=claim.agent_id,
-        held_by=claim.agent_id if holder is None else holder.name,
+        held_by=state.name_of(claim.agent_id),
         holder=standing,
         pattern=held.text,
         requested=requested.text,

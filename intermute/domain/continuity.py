@@ -19,6 +19,7 @@ class Continuity:
         cursor: Of the last event.
         warned_us: By when the holders of leases that near their end were told.
         deadlines: By claim, the end that is shown and the one on the monotonic clock.
+        calls: By claim, the open calls that it is kept for.
     """
 
     cursor: int = 0
@@ -27,6 +28,7 @@ class Continuity:
     lapsed: dict[str, Reservation] = attrs.field(factory=dict)
     seen_mono_us: dict[str, int] = attrs.field(factory=dict)
     focus_mono_us: dict[str, int] = attrs.field(factory=dict)
+    calls: dict[str, frozenset[int]] = attrs.field(factory=dict)
 
     @classmethod
     def since(cls, state: State) -> "Continuity":
@@ -46,6 +48,7 @@ class Continuity:
             dict(self.lapsed),
             dict(self.seen_mono_us),
             dict(self.focus_mono_us),
+            dict(self.calls),
         )
 
     def keep(self, state: State) -> None:
@@ -77,14 +80,17 @@ class Continuity:
             deadline_us = self._deadline_us(reservation)
             if deadline_us is not None:
                 state.holdings.extend(reservation, deadline_us=deadline_us)
+        for claim in _claims(state):
+            claim.calls = self.calls.get(claim.key, frozenset())
         state.holdings.forget_warnings(self.warned_us)
         for ticket in state.line.by_id.values():
             deadline_us = self._deadline_us(ticket)
             if deadline_us is not None:
                 state.line.extend(ticket, deadline_us=deadline_us)
-        if state.cursor == self.cursor:
-            for reservation in self.lapsed.values():
-                state.lapsed.add(attrs.evolve(reservation))
+        if state.cursor != self.cursor:
+            self._follow(state)
+        for reservation in self.lapsed.values():
+            state.lapsed.add(attrs.evolve(reservation))
         for agent in state.agents.values():
             seen_us = self.seen_mono_us.get(agent.agent_id)
             if seen_us is not None:
@@ -92,6 +98,13 @@ class Continuity:
             agent.focus_mono_us = self.focus_mono_us.get(agent.agent_id)
         # Somebody may have been left to be looked at later.
         state.unlooked = dict.fromkeys(state.line.by_id)
+
+    def _follow(self, state: State) -> None:
+        """Forget what the file no longer agrees with: what its last commit touched was not kept."""
+        self.cursor = state.cursor
+        self.lapsed.clear()
+        self.deadlines = {claim.key: _ends(claim) for claim in _claims(state)}
+        self.calls = {claim.key: claim.calls for claim in _claims(state) if claim.calls}
 
     def _deadline_us(self, claim: Claim) -> int | None:
         shown_us, deadline_us = self.deadlines.get(claim.key, (None, None))
@@ -103,6 +116,10 @@ class Continuity:
             self.deadlines.pop(key, None)
         else:
             self.deadlines[key] = _ends(claim)
+        if claim is None or not claim.calls:
+            self.calls.pop(key, None)
+        else:
+            self.calls[key] = claim.calls
         lapsed = state.lapsed.by_id.get(key)
         if lapsed is None:
             self.lapsed.pop(key, None)

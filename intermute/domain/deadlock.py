@@ -187,7 +187,7 @@ def _path(came_from: dict[str, str], asker: str, last: str) -> list[str]:
 
 
 def _refusal(state: State, doing: str, circle: list[str], between: Between) -> Refusal:
-    names = " -> ".join(_name(state, agent_id) for agent_id in (*circle, circle[0]))
+    names = " -> ".join(state.name_of(agent_id) for agent_id in (*circle, circle[0]))
     try:
         cheapest = _cheapest(circle, between)
     except TooMuchWork:
@@ -195,7 +195,7 @@ def _refusal(state: State, doing: str, circle: list[str], between: Between) -> R
     way_out = (
         "somebody in the circle has to release something or stop waiting"
         if cheapest is None
-        else f"the least work is lost when {_name(state, cheapest.agent_id)} releases "
+        else f"the least work is lost when {state.name_of(cheapest.agent_id)} releases "
         f"{cheapest.key} ({', '.join(cheapest.patterns[:3])})"
     )
     return Refusal(
@@ -203,7 +203,7 @@ def _refusal(state: State, doing: str, circle: list[str], between: Between) -> R
         f"{doing} would close a circle: {names}. {way_out[0].upper()}{way_out[1:]}",
         {
             "cycle": [
-                {"agent_id": agent_id, "name": _name(state, agent_id)} for agent_id in circle
+                {"agent_id": agent_id, "name": state.name_of(agent_id)} for agent_id in circle
             ],
             "way_out": None
             if cheapest is None
@@ -225,8 +225,3 @@ def _cheapest(circle: list[str], between: Between) -> Reservation | None:
         if isinstance(only, Reservation) and not others:
             found.append(only)
     return max(found, key=lambda claim: claim.cursor, default=None)
-
-
-def _name(state: State, agent_id: str) -> str:
-    agent = state.agents.get(agent_id)
-    return agent_id if agent is None else agent.name

@@ -4,6 +4,7 @@ from typing import Any
 
 from intermute.domain import (
     agents,
+    calls,
     commands,
     fences,
     leases,
@@ -19,7 +20,7 @@ from intermute.domain import (
 from intermute.domain.commands import Caller, Command
 from intermute.domain.decision import Accepted, Decision, Decisions
 from intermute.domain.entities import decisions as entities
-from intermute.domain.events import Mark, PaneTokenSet, TokenSet
+from intermute.domain.events import CallOpened, Mark, PaneTokenSet, TokenSet
 from intermute.domain.identity import caller_marks, refuse_caller
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.stamp import Stamp
@@ -45,7 +46,7 @@ def decide(state: State, command: Command, stamp: Stamp, caller: Caller) -> Deci
     try:
         decision = _DECISIONS[type(command)](state, command, stamp, caller)
     except TooMuchWork:
-        return _TOO_MUCH_WORK
+        return _TOO_MUCH_TOGETHER if state.allowance.short else _TOO_MUCH_WORK
     overridden = _may_override(command, caller)
     if isinstance(decision, Accepted) and acting is not None and not overridden:
         noted = caller_marks(state, caller, acting)
@@ -63,6 +64,12 @@ _TOO_MUCH_WORK = Refusal(
     "with different directories, or name plain paths",
 )
 
+_TOO_MUCH_TOGETHER = Refusal(
+    Code.LIMIT_REACHED,
+    "to compare the patterns of all that is asked for in this request would take too long: send "
+    "this by itself",
+)
+
 
 def refuse(state: State, command: Command, caller: Caller) -> Refusal | None:
     """Why the caller may not send the command, whatever would come of it; None when it may."""
@@ -75,12 +82,15 @@ def replay_marks(command: Command, answer: Any) -> tuple[Mark, ...]:
     """What changes even though `answer` was already given to the same request before.
 
     A registration that is asked for again brings a new token, because nobody has the old one:
-    only its hash was kept.
+    only its hash was kept. A call that is asked for again waits on the same ticket.
     """
     if isinstance(command, commands.RegisterAgent):
         return (TokenSet(answer.agent_id, command.token_hash),)
     if isinstance(command, commands.RegisterWindow):
         return (PaneTokenSet(answer.window_id, answer.window_uuid, command.pane_hash),)
+    if isinstance(command, commands.QueuePaths) and command.call is not None:
+        ticket = answer.ticket
+        return () if ticket is None else (CallOpened(ticket.ticket_id, command.call),)
     return ()
 
 
@@ -92,6 +102,7 @@ def _may_override(command: Command, caller: Caller) -> bool:
 
 _DECISIONS: Decisions = {
     **agents.DECISIONS,
+    **calls.DECISIONS,
     **entities.DECISIONS,
     **fences.DECISIONS,
     **leases.DECISIONS,

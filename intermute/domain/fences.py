@@ -8,7 +8,7 @@ came after them.
 
 from intermute.domain import limits
 from intermute.domain.commands import Caller, CheckFence
-from intermute.domain.conflicts import parse_all
+from intermute.domain.conflicts import parse_all, read
 from intermute.domain.decision import Accepted, Decision, Decisions
 from intermute.domain.modes import CONFLICTING
 from intermute.domain.refusals import Code, Refusal
@@ -16,10 +16,13 @@ from intermute.domain.stamp import Stamp
 from intermute.domain.state import State
 from intermute.domain.times import iso
 from intermute.domain.views import FenceView, ReservationView, SupersededView
-from intermute.globs import Pattern, PatternIndex, TooMuchWork, Work, witness
+from intermute.globs import Pattern, PatternIndex, TooMuchWork, witness
 
 # Characters of a wildcard pattern that cost as much to compare as a plain path does.
 _WILD_LEN_OF_PLAIN = 8
+
+# What it costs to look at a grant, in nanoseconds or thereabouts.
+_GRANT = 5_000
 
 
 def check_fence(state: State, command: CheckFence, stamp: Stamp, caller: Caller) -> Decision:
@@ -72,7 +75,7 @@ def refuse_stale(state: State, fencing_token: int | None) -> Refusal | None:
         {
             "fencing_token": fencing_token,
             "reservation_id": fence.reservation_id,
-            "superseded_by": _members(fence.superseded_by),
+            "superseded_by": fence.superseded_by,
         },
     )
 
@@ -96,23 +99,14 @@ def _by_whom(fence: FenceView) -> str:
     )
 
 
-def _members(by: SupersededView | None) -> dict[str, object] | None:
-    if by is None:
-        return None
-    return {
-        "reservation_id": by.reservation_id,
-        "agent_id": by.agent_id,
-        "held_by": by.held_by,
-        "fencing_token": by.fencing_token,
-        "pattern": by.pattern,
-        "witness": by.witness,
-        "since": iso(by.since_us),
-    }
-
-
 def _superseded_by(state: State, granted: ReservationView) -> tuple[SupersededView | None, bool]:
-    """The first later grant that conflicts with an ended one, and whether all were looked at."""
-    own = parse_all(granted.patterns, case_sensitive=state.case_sensitive)
+    """The first later grant that conflicts with an ended one, and whether all were looked at.
+
+    Raises:
+        TooMuchWork: Because of what came before it in the same request.
+    """
+    work = state.allowance.to_find(limits.PATTERN_WORK_MAX)
+    own = read(state, granted.patterns)
     assert not isinstance(own, Refusal), "what was granted can be read"
     index: PatternIndex[int] = PatternIndex(case_sensitive=state.case_sensitive)
     for ordinal, pattern in enumerate(own):
@@ -120,22 +114,24 @@ def _superseded_by(state: State, granted: ReservationView) -> tuple[SupersededVi
     # The same patterns come again and again, and cost only once.
     free: set[tuple[str, ...]] = set()
     left = limits.FENCE_PATTERNS_MAX
-    work = Work(limits.PATTERN_WORK_MAX)
     token, most = granted.cursor, limits.FENCE_GRANTS_MAX
     modes = CONFLICTING[granted.mode]
     for later in state.rows.grants_since(token, but_to=granted.agent_id, modes=modes, most=most):
         if later.patterns in free:
             continue
-        theirs = parse_all(later.patterns, case_sensitive=state.case_sensitive)
-        assert not isinstance(theirs, Refusal), "what was granted can be read"
-        for pattern in theirs:
-            try:
+        try:
+            work.spend(_GRANT)
+            theirs = parse_all(later.patterns, case_sensitive=state.case_sensitive, work=work)
+            assert not isinstance(theirs, Refusal), "what was granted can be read"
+            for pattern in theirs:
                 met = next(index.overlapping(pattern, work), None)
-            except TooMuchWork:
-                return None, False
-            if met is not None:
-                return _superseded(state, later, pattern, own[met]), True
-            left -= 1 if pattern.is_literal else 1 + len(pattern.text) // _WILD_LEN_OF_PLAIN
+                if met is not None:
+                    return _superseded(state, later, pattern, own[met]), True
+                left -= 1 if pattern.is_literal else 1 + len(pattern.text) // _WILD_LEN_OF_PLAIN
+        except TooMuchWork:
+            if state.allowance.short:
+                raise
+            return None, False
         if left <= 0:
             return None, False
         free.add(later.patterns)
@@ -145,13 +141,12 @@ def _superseded_by(state: State, granted: ReservationView) -> tuple[SupersededVi
 def _superseded(
     state: State, later: ReservationView, pattern: Pattern, own: Pattern
 ) -> SupersededView:
-    agent = state.agents.get(later.agent_id)
     path = witness(pattern, own)
     assert path is not None, "the index reported an overlap that has no witness"
     return SupersededView(
         reservation_id=later.reservation_id,
         agent_id=later.agent_id,
-        held_by=later.agent_id if agent is None else agent.name,
+        held_by=state.name_of(later.agent_id),
         fencing_token=later.cursor,
         pattern=pattern.text,
         witness=path,

@@ -17,6 +17,11 @@ Terms = tuple[str, Mode, tuple[str, ...]]
 parse_pattern = lru_cache(maxsize=4_096)(parse)
 
 
+def parse_patterns(patterns: Iterable[str], *, case_sensitive: bool) -> tuple[Pattern, ...]:
+    """Patterns that were read before, and so are known to be good."""
+    return tuple([parse_pattern(text, case_sensitive=case_sensitive) for text in patterns])
+
+
 @attrs.define
 class Claim:
     """A set of patterns that an agent holds or waits for.
@@ -30,6 +35,8 @@ class Claim:
         parsed: The patterns, parsed, in the order of `patterns`.
         terms: What it is for, see `terms_of`.
         wild_len: See `wild_len`.
+        calls: The open calls that it is kept for, see `calls`. A reservation with none is kept for
+            good, and so is a ticket that is not held open.
     """
 
     key: str
@@ -45,6 +52,7 @@ class Claim:
     parsed: tuple[Pattern, ...]
     terms: Terms = attrs.field(init=False)
     wild_len: int = attrs.field(init=False)
+    calls: frozenset[int] = attrs.field(default=frozenset(), kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         self.terms = terms_of(self.agent_id, self.parsed, self.mode)
@@ -64,14 +72,12 @@ class Reservation(Claim):
     Attributes:
         expires_at_us: When the lease lapses, by the wall clock, as it is shown.
         ticket_id: The ticket it was granted to, as long as its waiter has not taken it up.
+        expired_at_us: When it was found to have lapsed, None while it is granted.
     """
 
     expires_at_us: int
     ticket_id: str | None = None
-
-    @property
-    def reservation_id(self) -> str:
-        return self.key
+    expired_at_us: int | None = None
 
 
 @attrs.define(kw_only=True)

@@ -57,18 +57,15 @@ def refuse_identity(
 
     An unknown agent and a wrong token are told apart by nobody: both are the same mismatch.
     """
-    if caller.token_hash is not None:
-        agent = find(caller.agent_id or "")
-        known = agent.token_hash if agent is not None else bytes(len(caller.token_hash))
-        right = hmac.compare_digest(known, caller.token_hash)
-        if agent is None or not right:
-            return IDENTITY_MISMATCH
+    shown = caller.token_hash
+    if shown is not None and not has_token(find(caller.agent_id or ""), shown):
+        return IDENTITY_MISMATCH
     if acting is None:
         return None
     if caller.agent_id is not None and caller.agent_id != acting:
         return IDENTITY_MISMATCH
     agent = find(acting)
-    if agent is None or caller.token_hash is not None:
+    if agent is None or shown is not None:
         return None
     if agent.token_bound or tokens_required:
         return Refusal(
@@ -77,6 +74,12 @@ def refuse_identity(
             "again with the agent's session_id once it has been silent long enough",
         )
     return None
+
+
+def has_token(agent: Credential | None, token_hash: bytes) -> bool:
+    """Whether it is the hash of the agent's token. No agent has none, and takes as long to tell."""
+    known = bytes(len(token_hash)) if agent is None else agent.token_hash
+    return hmac.compare_digest(known, token_hash) and agent is not None
 
 
 def caller_marks(state: State, caller: Caller, acting: str | None) -> tuple[Mark, ...]:

@@ -15,7 +15,7 @@ from intermute.domain.holdings import Reservation, Ticket
 from intermute.domain.stamp import Stamp
 from intermute.domain.state import State
 from intermute.domain.views import ExpiredView
-from intermute.globs import TooMuchWork, Work
+from intermute.globs import TooMuchWork
 
 GRACE_US = limits.HEARTBEAT_GRACE_MS * 1000
 
@@ -182,7 +182,7 @@ def forget_taken(state: State, granted: Reservation) -> None:
     if not len(state.lapsed):
         return
     forget_same(state, granted)
-    work = Work(limits.PATTERN_LAPSED_WORK_MAX)
+    work = state.allowance.to_finish(limits.PATTERN_LAPSED_WORK_MAX)
     try:
         taken = {
             lapsed.key: None

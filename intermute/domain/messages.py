@@ -17,15 +17,16 @@ from intermute.domain.events import (
 )
 from intermute.domain.identity import refuse_caller
 from intermute.domain.pokes import ASYNC, LIVE
-from intermute.domain.refusals import Code, Refusal
+from intermute.domain.refusals import Code, Refusal, quoted
 from intermute.domain.stamp import Stamp, make_id
 from intermute.domain.state import Agent, State
+from intermute.domain.times import seconds_up
 from intermute.domain.values import Value
 from intermute.domain.views import (
     BroadcastView,
-    EnvelopeView,
     MarkedManyView,
     MarkedView,
+    MessageHead,
     MessageView,
     PokeView,
     SentView,
@@ -84,7 +85,7 @@ def visible_bcc(message: MessageView | MessageContent, viewer: str | None) -> tu
 
 
 def not_found(message_id: str) -> Refusal:
-    return Refusal(Code.MESSAGE_NOT_FOUND, f"no message {message_id[:100]!r} is kept here")
+    return Refusal(Code.MESSAGE_NOT_FOUND, f"no message {quoted(message_id)} is kept here")
 
 
 def send(state: State, command: SendMessage, stamp: Stamp, caller: Caller) -> Decision:
@@ -200,7 +201,7 @@ def _all_denied(denied: Sequence[str]) -> Refusal:
 def _not_the_sender(message_id: str) -> Refusal:
     return Refusal(
         Code.NOT_THE_SENDER,
-        f"message {message_id[:100]!r} was sent by another agent; only that one may send it again",
+        f"message {quoted(message_id)} was sent by another agent; only that one may send it again",
     )
 
 
@@ -293,7 +294,7 @@ def broadcast(state: State, command: Broadcast, stamp: Stamp, caller: Caller) ->
 
 
 def _too_many(wait_us: int) -> Refusal:
-    wait_s = -(-wait_us // 1_000_000)
+    wait_s = seconds_up(wait_us)
     return Refusal(
         Code.RATE_LIMIT,
         f"the sender has sent as much as is allowed in a short time; again in {wait_s} s",
@@ -303,23 +304,23 @@ def _too_many(wait_us: int) -> Refusal:
 
 def mark_one(state: State, command: MarkMessage, stamp: Stamp, caller: Caller) -> Decision:
     """The first mark of its kind is an event; any further one changes nothing."""
-    envelope = state.rows.envelope(command.message_id)
-    if envelope is None:
+    head = state.rows.head(command.message_id)
+    if head is None:
         return not_found(command.message_id)
     agent_id = command.agent_id
     if agent_id is None:
-        if len(envelope.recipients) != 1:
+        if len(head.recipients) != 1:
             nobody = MarkedView(command.message_id, None, command.mark, None, changed=False)
             return Accepted(nobody)
-        agent_id = envelope.recipients[0]
+        agent_id = head.recipients[0]
         refusal = refuse_caller(state, caller, agent_id)
         if refusal is not None:
             return refusal
-    marked = _mark(state, envelope, agent_id, command.mark)
+    marked = _mark(state, head, agent_id, command.mark)
     if marked is None:
         return Refusal(
             Code.NOT_A_RECIPIENT,
-            f"message {command.message_id[:100]!r} was not sent to {agent_id[:100]!r}",
+            f"message {quoted(command.message_id)} was not sent to {quoted(agent_id)}",
         )
     answer, events = marked
     return Accepted(answer, events=events, actor=agent_id)
@@ -330,11 +331,11 @@ def mark_many(state: State, command: MarkMessages, stamp: Stamp, caller: Caller)
     answers: list[MarkedView] = []
     events: list[EventData] = []
     for message_id in dict.fromkeys(command.message_ids):
-        envelope = state.rows.envelope(message_id)
+        head = state.rows.head(message_id)
         marked = None
         error = Code.MESSAGE_NOT_FOUND
-        if envelope is not None:
-            marked = _mark(state, envelope, command.agent_id, command.mark)
+        if head is not None:
+            marked = _mark(state, head, command.agent_id, command.mark)
             error = Code.NOT_A_RECIPIENT
         if marked is None:
             answers.append(
@@ -348,19 +349,17 @@ def mark_many(state: State, command: MarkMessages, stamp: Stamp, caller: Caller)
 
 
 def _mark(
-    state: State, envelope: EnvelopeView, agent_id: str, kind: str
+    state: State, head: MessageHead, agent_id: str, kind: str
 ) -> tuple[MarkedView, tuple[EventData, ...]] | None:
     """The answer and what happens, None when the agent is no recipient."""
-    delivery = state.rows.delivery(envelope.cursor, agent_id)
+    delivery = state.rows.delivery(head.cursor, agent_id)
     if delivery is None:
         return None
     at_us = delivery.read_at_us if kind == READ else delivery.ack_at_us
     if at_us is not None:
-        return MarkedView(envelope.message_id, agent_id, kind, at_us, changed=False), ()
-    event = _MARKS[kind](
-        envelope.message_id, agent_id, sender=envelope.sender, blind=delivery.kind == BCC
-    )
-    answer = MarkedView(envelope.message_id, agent_id, kind, state.at_us, changed=True)
+        return MarkedView(head.message_id, agent_id, kind, at_us, changed=False), ()
+    event = _MARKS[kind](head.message_id, agent_id, sender=head.sender, blind=delivery.kind == BCC)
+    answer = MarkedView(head.message_id, agent_id, kind, state.at_us, changed=True)
     return answer, (event,)
 
 

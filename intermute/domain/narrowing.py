@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from intermute.domain import limits
+from intermute.domain.calls import for_good
 from intermute.domain.commands import Caller, NarrowReservation
-from intermute.domain.conflicts import parse_all
+from intermute.domain.conflicts import read
 from intermute.domain.decision import Accepted, Decision, Decisions
 from intermute.domain.events import ReservationNarrowed
 from intermute.domain.holdings import Reservation, terms_of
@@ -13,7 +14,7 @@ from intermute.domain.refusals import Code, Refusal
 from intermute.domain.reservations import find_held, refuse_amount, view
 from intermute.domain.stamp import Stamp
 from intermute.domain.state import State
-from intermute.globs import Pattern, Work, covers
+from intermute.globs import Pattern, covers
 
 
 def narrow(state: State, command: NarrowReservation, stamp: Stamp, caller: Caller) -> Decision:
@@ -27,7 +28,7 @@ def narrow(state: State, command: NarrowReservation, stamp: Stamp, caller: Calle
     reservation = find_held(state, command.reservation_id, command.agent_id, command.fencing_token)
     if isinstance(reservation, Refusal):
         return reservation
-    parsed = parse_all(command.patterns, case_sensitive=state.case_sensitive)
+    parsed = read(state, command.patterns)
     if isinstance(parsed, Refusal):
         return parsed
     refusal = _refuse_kept(state, reservation, parsed)
@@ -35,7 +36,7 @@ def narrow(state: State, command: NarrowReservation, stamp: Stamp, caller: Calle
         return refusal
     terms = terms_of(reservation.agent_id, parsed, reservation.mode)
     if terms == reservation.terms:
-        return Accepted(view(state, reservation))
+        return Accepted(view(state, reservation), marks=for_good(reservation))
     if terms in state.holdings.by_terms or terms in state.line.by_terms:
         return Refusal(
             Code.INVALID_REQUEST,
@@ -49,7 +50,7 @@ def narrow(state: State, command: NarrowReservation, stamp: Stamp, caller: Calle
         fencing_token=reservation.cursor,
     )
     answer = view(state, reservation, patterns=command.patterns)
-    return Accepted(answer, events=(event,), actor=reservation.agent_id)
+    return Accepted(answer, (event,), for_good(reservation), reservation.agent_id)
 
 
 def _refuse_kept(state: State, reservation: Reservation, kept: Sequence[Pattern]) -> Refusal | None:
@@ -57,7 +58,7 @@ def _refuse_kept(state: State, reservation: Reservation, kept: Sequence[Pattern]
         return Refusal(
             Code.INVALID_REQUEST, "name the patterns that are kept, or release the reservation"
         )
-    work = Work(limits.PATTERN_WORK_MAX)
+    work = state.allowance.to_find(limits.PATTERN_WORK_MAX)
     same = {held.normalised for held in reservation.parsed}
     for ordinal, pattern in enumerate(kept):
         if pattern.normalised not in same and not any(

@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
-from intermute.globs import Pattern, PatternIndex, Work, overlap
+from intermute.globs import Pattern, PatternIndex, Work, overlap, settled
 from intermute.globs.work import COMPILE_CHAR
 
 _WILD = re.compile(r"[*?\[{\\]")
@@ -25,6 +25,25 @@ _ASK_WHOLE = 6_000
 _DECIDE = 25_000
 _DECIDE_CHARS = 3
 _SHOW_TIMES = 6
+_READ = 10_000
+_READ_PLAIN_CHAR = 500
+_READ_CHAR = 3_000
+_READ_BRACES_CHAR = 10_000
+
+
+def charge_reading(text: str, work: Work) -> None:
+    """Count what it costs to read a pattern; a plain path costs next to nothing.
+
+    Raises:
+        TooMuchWork: It is more than is left.
+    """
+    each = _READ_BRACES_CHAR if "{" in text else _READ_CHAR
+    if _WILD.search(text) is None:
+        if text.isascii():
+            return
+        each = _READ_PLAIN_CHAR
+    # No pattern holds the character that keeps this apart from what else is counted once.
+    work.spend_once(f"\0{text}", _READ + len(text) * each)
 
 
 def can_show(work: Work, a: Pattern, b: Pattern) -> bool:
@@ -177,10 +196,7 @@ def _cost(a: Pattern, b: Pattern) -> int:
 def head_of(text: str) -> str:
     """What each match of a normalised pattern begins with, when a `/` is put at its end."""
     wild = _WILD.search(text)
-    head = text if wild is None else text[: wild.start()]
-    start = head.rfind("/") + 1
-    # A brace may leave a lone dot, which vanishes.
-    return head[:start] if head[start:].strip(".") == "" else head
+    return settled(text if wild is None else text[: wild.start()])
 
 
 def last_name_of(text: str) -> tuple[str, str]:

@@ -20,9 +20,10 @@ from intermute.domain.decision import Accepted, Decision, Decisions
 from intermute.domain.envelope import shorten
 from intermute.domain.events import PeerWindowPoke, PeerWindowPokeSettled, PokeSurfaced
 from intermute.domain.panes import Window
-from intermute.domain.refusals import Code, Refusal
+from intermute.domain.refusals import Code, Refusal, quoted
 from intermute.domain.stamp import Stamp
 from intermute.domain.state import FOCUS_UNKNOWN, State
+from intermute.domain.times import seconds_up
 from intermute.domain.values import Value
 from intermute.domain.views import PokeView, SettledView, SurfacedView
 
@@ -134,11 +135,12 @@ def _refuse_live(state: State, command: SendMessage, to: tuple[str, ...]) -> Ref
     for agent_id in to:
         wait_us = state.poke_rates.wait_us((command.sender, agent_id), state.mono_us)
         if wait_us > 0:
-            wait_s = -(-wait_us // 1_000_000)
+            wait_s = seconds_up(wait_us)
             return Refusal(
                 Code.RATE_LIMIT,
-                f"{agent_id[:100]!r} has had {limits.POKES_PER_PAIR_MAX} live messages from this "
-                f"sender in a minute; nothing was sent; again in {wait_s} s",
+                f"{quoted(agent_id)} has had {limits.POKES_PER_PAIR_MAX} live messages from this "
+                f"sender in {limits.RATE_WINDOW_MS // 1000} s; nothing was sent; again in "
+                f"{wait_s} s",
                 {"agent": agent_id, "retry_after_seconds": wait_s},
             )
     for agent_id in to:
@@ -146,7 +148,7 @@ def _refuse_live(state: State, command: SendMessage, to: tuple[str, ...]) -> Ref
         if reason:
             return Refusal(
                 Code.RECIPIENT_BUSY,
-                f"{agent_id[:100]!r} cannot be reached in a window now ({reason}); nothing was "
+                f"{quoted(agent_id)} cannot be reached in a window now ({reason}); nothing was "
                 "sent; ask again, or send it with the transport both",
                 {
                     "agent": agent_id,
@@ -225,7 +227,7 @@ def surface(state: State, command: SurfacePoke, stamp: Stamp, caller: Caller) ->
 
 def poke_not_found(message_id: str) -> Refusal:
     return Refusal(
-        Code.POKE_NOT_FOUND, f"no deferred poke of message {message_id[:100]!r} is kept here"
+        Code.POKE_NOT_FOUND, f"no deferred poke of message {quoted(message_id)} is kept here"
     )
 
 

@@ -27,19 +27,25 @@ Parsed = Sequence[tuple[Pattern, ...]]
 
 
 def preflight(state: State, command: PreflightPlan, stamp: Stamp, caller: Caller) -> Decision:
-    """Look at the plan. Nothing is taken, and nothing is promised."""
+    """Look at the plan. Nothing is taken, and nothing is promised.
+
+    Raises:
+        TooMuchWork: Because of what came before it in the same request.
+    """
     steps = command.steps
     after = _read_order(steps)
     if isinstance(after, Refusal):
         return after
-    parsed = _parse(state, steps)
-    if isinstance(parsed, Refusal):
-        return parsed
-    work = Work(limits.PLAN_WORK_MAX)
+    work = state.allowance.to_find(limits.PLAN_WORK_MAX)
     try:
+        parsed = _parse(state, steps, work)
+        if isinstance(parsed, Refusal):
+            return parsed
         among = _Among(steps, parsed, work)
         charge_searches(among.patterns, _all_claimed(state), work)
     except TooMuchWork:
+        if state.allowance.short:
+            raise
         return _TOO_MUCH
     met = [
         meet(
@@ -100,7 +106,8 @@ def _read_order(steps: Steps) -> list[set[int]] | Refusal:
     cycle = [steps[place].step_id for place in schedule.find_cycle(after)]
     if not cycle:
         return after
-    shown = " -> ".join([*cycle[:20], *(("...",) if len(cycle) > 20 else ()), cycle[0]])
+    most = limits.PLAN_CYCLE_SHOWN_MAX
+    shown = " -> ".join([*cycle[:most], *(("...",) if len(cycle) > most else ()), cycle[0]])
     return _invalid(
         "cycle", f"steps wait for one another: {shown}; leave one of these out of `after`", cycle
     )
@@ -110,10 +117,10 @@ def _invalid(reason: str, detail: str, step_ids: list[str]) -> Refusal:
     return Refusal(Code.INVALID_PLAN, detail, {"reason": reason, "steps": step_ids})
 
 
-def _parse(state: State, steps: Steps) -> Parsed | Refusal:
+def _parse(state: State, steps: Steps, work: Work) -> Parsed | Refusal:
     found = []
     for step in steps:
-        parsed = parse_all(step.patterns, case_sensitive=state.case_sensitive)
+        parsed = parse_all(step.patterns, case_sensitive=state.case_sensitive, work=work)
         if isinstance(parsed, Refusal):
             data = {**parsed.data, "step": step.step_id}
             return Refusal(parsed.code, f"step {step.step_id!r}: {parsed.detail}", data)

@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec import field
 
+from intermute.domain.limits import QUOTED_LEN_MAX
 from intermute.domain.values import Value
 
 
@@ -69,9 +70,15 @@ class Refusal(Value):
     Attributes:
         code: What is wrong, for programs.
         detail: What is wrong and what to do next, for people.
-        data: Further members of the answer, already in wire form (JSON values).
+        data: Further members of the answer: JSON values, and views that are put into wire form
+            with the answer (`conflicts`, `superseded_by`).
     """
 
     code: Code
     detail: str
     data: Mapping[str, Any] = field(default_factory=dict)
+
+
+def quoted(text: str) -> str:
+    """What a client sent, in quotation marks, as far as an error repeats it."""
+    return repr(text[:QUOTED_LEN_MAX])

@@ -9,6 +9,7 @@ overwritten.
 from collections.abc import Sequence
 
 from intermute.domain import limits
+from intermute.domain.calls import for_good
 from intermute.domain.commands import (
     Caller,
     CheckPaths,
@@ -17,7 +18,7 @@ from intermute.domain.commands import (
     RenewReservation,
     ReservePaths,
 )
-from intermute.domain.conflicts import conflict_refusal, conflicts, parse_all
+from intermute.domain.conflicts import conflict_refusal, conflicts, read
 from intermute.domain.decision import Accepted, Decision, Decisions
 from intermute.domain.events import (
     ReservationCreated,
@@ -26,7 +27,7 @@ from intermute.domain.fences import refuse_other_token, refuse_stale
 from intermute.domain.holdings import Reservation, Terms, terms_of, wild_len
 from intermute.domain.leases import GRACE_US, released, renewed_in_full
 from intermute.domain.modes import Mode
-from intermute.domain.refusals import Code, Refusal
+from intermute.domain.refusals import Code, Refusal, quoted
 from intermute.domain.stamp import Stamp, make_id
 from intermute.domain.state import State
 from intermute.domain.times import iso
@@ -85,7 +86,8 @@ def reserve(state: State, command: ReservePaths, stamp: Stamp, caller: Caller) -
 
     Asking again for what one holds already is a renewal: nothing is held twice.
     """
-    decision = decide_reserve(state, command, stamp, Work(limits.PATTERN_WORK_MAX))
+    work = state.allowance.to_find(limits.PATTERN_WORK_MAX)
+    decision = decide_reserve(state, command, stamp, work)
     if not isinstance(decision, Want):
         return decision
     if not decision.checked.conflicts:
@@ -103,7 +105,7 @@ def decide_reserve(
     Raises:
         TooMuchWork: To look for what is in its way would take too long.
     """
-    parsed = parse_all(command.patterns, case_sensitive=state.case_sensitive)
+    parsed = read(state, command.patterns)
     if isinstance(parsed, Refusal):
         return parsed
     terms = terms_of(command.agent_id, parsed, command.mode)
@@ -189,20 +191,20 @@ def _refuse_wild(held_len: int, length: int) -> Refusal | None:
 
 def check(state: State, command: CheckPaths, stamp: Stamp, caller: Caller) -> Decision:
     """What `reserve` would meet now. Changes nothing and promises nothing."""
-    parsed = parse_all(command.patterns, case_sensitive=state.case_sensitive)
+    parsed = read(state, command.patterns)
     if isinstance(parsed, Refusal):
         return parsed
     refusal = _refuse_wild(0, wild_len(parsed)) or refuse_stale(state, command.fencing_token)
     if refusal is not None:
         return refusal
-    work = Work(limits.PATTERN_WORK_MAX)
+    work = state.allowance.to_find(limits.PATTERN_WORK_MAX)
     return Accepted(conflicts(state, parsed, command.mode, own=command.agent_id, work=work))
 
 
 def not_found(reservation_id: str) -> Refusal:
     return Refusal(
         Code.RESERVATION_NOT_FOUND,
-        f"no reservation {reservation_id[:100]!r} is held here: it was released, or it lapsed "
+        f"no reservation {quoted(reservation_id)} is held here: it was released, or it lapsed "
         "and is gone",
     )
 
@@ -259,7 +261,7 @@ def _hold_on(state: State, reservation: Reservation, ttl_ms: int) -> Accepted:
     """Renew what is asked for again, but never shorten what was promised."""
     taken_up = reservation.ticket_id is None
     if taken_up and state.mono_us + ttl_ms * 1000 <= reservation.deadline_us:
-        return Accepted(view(state, reservation))
+        return Accepted(view(state, reservation), marks=for_good(reservation))
     return _renewed(state, reservation, ttl_ms)
 
 
@@ -267,7 +269,7 @@ def _renewed(state: State, reservation: Reservation, ttl_ms: int) -> Accepted:
     event = renewed_in_full(state, reservation, "holder", ttl_ms=ttl_ms)
     expires_at_us = event.expires_at_us
     answer = view(state, reservation, ttl_ms=ttl_ms, expires_at_us=expires_at_us, taken_up=True)
-    return Accepted(answer, events=(event,), actor=reservation.agent_id)
+    return Accepted(answer, (event,), for_good(reservation), reservation.agent_id)
 
 
 def _refuse_lapsed(state: State, reservation: Reservation) -> Refusal | None:
@@ -276,14 +278,16 @@ def _refuse_lapsed(state: State, reservation: Reservation) -> Refusal | None:
         if refusal is not None:
             return refusal
         # Nobody took it since, else it would be forgotten; but whoever waits for it is not
-        # overtaken, as far as can be found out: nobody loses a lease because others are many.
+        # overtaken, as far as can be found out: nobody loses a lease because others are many. What
+        # came before in one request is no such reason: then it has to be asked for by itself.
+        work = state.allowance.to_find(limits.PATTERN_WORK_MAX)
         checked = conflicts(
             state,
             reservation.parsed,
             reservation.mode,
             own=reservation.agent_id,
-            work=Work(limits.PATTERN_WORK_MAX),
-            partly=True,
+            work=work,
+            partly=not state.allowance.short,
         )
         return conflict_refusal(checked) if checked.conflicts else None
     return Refusal(
@@ -301,7 +305,7 @@ def release(state: State, command: ReleaseReservation, stamp: Stamp, caller: Cal
         return reservation
     active = reservation.key in state.holdings.by_id
     if not active:
-        ended_at_us = reservation.expires_at_us
+        ended_at_us = reservation.expired_at_us
         return Accepted(view(state, reservation, ended="expired", ended_at_us=ended_at_us))
     event = released(reservation, "holder")
     answer = view(state, reservation, ended="released", ended_at_us=state.at_us)

@@ -25,10 +25,9 @@ class Stamp(Value):
     mono_us: int
     entropy: int
 
-    def unique(self, ordinal: int = 0) -> str:
-        """The time-ordered unique part of an id; `ordinal` tells ids of one command apart."""
-        unique = f"{self.at_us // 1000:012x}{self.entropy & 0xFFFF_FFFF_FFFF_FFFF:016x}"
-        return unique if ordinal == 0 else f"{unique}{ordinal:04x}"
+    def unique(self) -> str:
+        """The time-ordered unique part of an id. A command makes one id at most."""
+        return f"{self.at_us // 1000:012x}{self.entropy & 0xFFFF_FFFF_FFFF_FFFF:016x}"
 
     def session_uuid(self) -> str:
         """A random (version 4) UUID for an agent that brought no session of its own."""
@@ -54,6 +53,5 @@ def tag_of(identifier: str) -> str | None:
 
 TAG_LEN = 12
 TAG_ALPHABET = frozenset("abcdefghijklmnopqrstuvwxyz234567")
-_MADE = re.compile(
-    rf"[a-z]+_([a-z2-7]{{{TAG_LEN}}})_(?:[0-9a-f]{{28}}(?:[0-9a-f]{{4}})?|[A-Za-z0-9_-]{{43}})"
-)
+TAG_PATTERN = rf"[a-z2-7]{{{TAG_LEN}}}"
+_MADE = re.compile(rf"[a-z]+_({TAG_PATTERN})_(?:[0-9a-f]{{28}}|[A-Za-z0-9_-]{{43}})")

@@ -11,6 +11,7 @@ from intermute.domain.archive import Archive
 from intermute.domain.holdings import Claim, Holdings, Reservation, Ticket
 from intermute.domain.panes import Windows
 from intermute.domain.rates import RateWindows
+from intermute.domain.work import Allowance
 
 POLICIES = ("open", "auto", "contacts_only", "block_all")
 POLICY_DEFAULT = "open"
@@ -69,13 +70,14 @@ class State:
         line: Those who wait, see `waiting`; their age is their place.
         freed: What has left the holdings or the line since somebody last looked who may go on.
         unlooked: Tickets, by key, that have to be looked at yet, see `waiting.admissions`.
-        lapsed: Expired leases that their holder may still renew, see `reservations.lapse`.
+        lapsed: Expired leases that their holder may still renew, see `leases.lapse`.
         broadcasts: How often each agent may broadcast.
         live_default, live_transport: Whether messages may be typed into windows: the server's
             rule, and the project's own where it has one.
         pokes: Of the pokes whose outcome is not known yet, transport and sender, by message id
             and recipient.
         poke_rates: How often each agent may have something typed into each other's windows.
+        allowance: What the commands of the request that is decided may spend.
         archive: The rows that are not in memory; a project without a file has none.
         entities_len: How many entities the project has, of all kinds together.
         touched, touched_agents: Ids of what changed since the last commit, see `continuity`.
@@ -91,6 +93,7 @@ class State:
     case_sensitive: bool = True
     live_default: bool = False
     live_transport: bool | None = None
+    allowance: Allowance = attrs.field(factory=Allowance)
     archive: Archive | None = None
     entities_len: int = 0
     agents: dict[str, Agent] = attrs.field(factory=dict)
@@ -120,6 +123,11 @@ class State:
         self.holdings = Holdings(case_sensitive=case_sensitive, warns=True)
         self.lapsed = Holdings(case_sensitive=case_sensitive)
         self.line = Holdings(case_sensitive=case_sensitive)
+
+    def name_of(self, agent_id: str) -> str:
+        """What people call the agent: its name, or its id when it is not registered."""
+        agent = self.agents.get(agent_id)
+        return agent_id if agent is None else agent.name
 
     def is_live(self, agent: Agent) -> bool:
         """Whether the agent showed itself within the heartbeat grace."""

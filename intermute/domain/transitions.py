@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from intermute.domain import agents, leases, waiting
+from intermute.domain import agents, calls, leases, waiting
 from intermute.domain.events import (
     ENTITY_EVENTS,
     AgentMetadataMerged,
@@ -16,6 +16,8 @@ from intermute.domain.events import (
     AgentRegistered,
     AgentResumed,
     AgentRetired,
+    CallOpened,
+    CallsClosed,
     ContactAdded,
     ContactRemoved,
     EntityCreated,
@@ -50,7 +52,7 @@ from intermute.domain.events import (
     WindowExpired,
     WindowRegistered,
 )
-from intermute.domain.holdings import Claim, Reservation, parse_pattern
+from intermute.domain.holdings import Claim, Reservation, parse_patterns
 from intermute.domain.panes import Window
 from intermute.domain.pokes import PENDING
 from intermute.domain.state import Agent, State
@@ -143,6 +145,7 @@ def _created(state: State, event: Event, data: ReservationCreated) -> None:
         cursor=event.cursor,
         parsed=_parse(state, data.patterns),
         ticket_id=data.ticket_id,
+        calls=calls.granted_for(state, data.ticket_id),
     )
     state.touched[data.reservation_id] = None
     state.holdings.add(granted)
@@ -154,6 +157,7 @@ def _renewed(state: State, event: Event, data: ReservationRenewed) -> None:
     reservation = state.holdings.by_id.get(data.reservation_id)
     if reservation is None:
         reservation = state.lapsed.remove(data.reservation_id)
+        reservation.expired_at_us = None
         state.holdings.add(reservation)
         leases.forget_taken(state, reservation)
     if data.cause != "restart":
@@ -182,6 +186,7 @@ def _expired(state: State, event: Event, data: ReservationExpired) -> None:
     _free(state, lapsed)
     # What was never taken up is not to be taken back either: its waiter has been skipped.
     if lapsed.ticket_id is None:
+        lapsed.expired_at_us = event.at_us
         leases.lapse(state, lapsed)
 
 
@@ -215,7 +220,7 @@ def _free(state: State, claim: Claim) -> None:
 
 
 def _parse(state: State, patterns: tuple[str, ...]) -> tuple[Pattern, ...]:
-    return tuple(parse_pattern(text, case_sensitive=state.case_sensitive) for text in patterns)
+    return parse_patterns(patterns, case_sensitive=state.case_sensitive)
 
 
 def _configured(state: State, event: Event, data: ProjectConfigured) -> None:
@@ -343,4 +348,6 @@ _MARKS: dict[type[Mark], Callable[[State, Any], None]] = {
     TokenSet: _token_set,
     TokenBound: _token_bound,
     PaneTokenSet: _pane_token_set,
+    CallOpened: calls.open_call,
+    CallsClosed: calls.close_calls,
 }

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from intermute.domain import limits
+from intermute.domain.calls import for_good, grant_id
 from intermute.domain.commands import (
     Caller,
     CancelTicket,
@@ -27,7 +28,9 @@ from intermute.domain.conflicts import blockers, conflicts
 from intermute.domain.deadlock import refuse_circle_by_handing_over, refuse_deadlock
 from intermute.domain.decision import Accepted, Decision, Decisions
 from intermute.domain.events import (
+    CallOpened,
     EventData,
+    Mark,
     ReservationCancelled,
     ReservationCreated,
     ReservationGranted,
@@ -36,7 +39,7 @@ from intermute.domain.events import (
 from intermute.domain.holdings import Reservation, Ticket
 from intermute.domain.leases import released, renewed_in_full, skipped
 from intermute.domain.modes import CONFLICTING, Mode
-from intermute.domain.refusals import Code, Refusal
+from intermute.domain.refusals import Code, Refusal, quoted
 from intermute.domain.reservations import decide_reserve, find_held, view
 from intermute.domain.stamp import Stamp, make_id
 from intermute.domain.state import State
@@ -46,16 +49,16 @@ from intermute.globs import Pattern, TooMuchWork, Work
 
 def queue(state: State, command: QueuePaths, stamp: Stamp, caller: Caller) -> Decision:
     """Granted at once, or a place in the line; asking again for the same keeps the old place."""
-    want = decide_reserve(state, command, stamp, Work(limits.PATTERN_TURN_WORK_MAX))
+    want = decide_reserve(state, command, stamp, _half(state))
     if isinstance(want, Refusal):
         return want
     if isinstance(want, Accepted):
-        return Accepted(QueuedView(reservation=want.answer), want.events, actor=want.actor)
+        answer = QueuedView(reservation=want.answer)
+        return Accepted(answer, want.events, want.marks, want.actor)
     known = state.line.by_terms.get(want.terms)
     if known is not None:
         return _ask_again(state, state.line.by_id[known], command)
-    work = Work(limits.PATTERN_TURN_WORK_MAX)
-    refusal = _refuse_wait(state, command, caller) or refuse_deadlock(state, want, work)
+    refusal = _refuse_wait(state, command, caller) or refuse_deadlock(state, want, _half(state))
     if refusal is not None:
         return refusal
     event = ReservationQueued(
@@ -72,7 +75,16 @@ def queue(state: State, command: QueuePaths, stamp: Stamp, caller: Caller) -> De
     ticket = make_ticket(state, event, want.parsed, cursor=state.cursor + 1)
     # Everything that stands in the way now is older than the ticket.
     answer = QueuedView(ticket=ticket_view(state, ticket, found=want.checked))
-    return Accepted(answer, events=(event,), actor=command.agent_id)
+    return Accepted(answer, (event,), _on_the_line(command, ticket), command.agent_id)
+
+
+def _on_the_line(command: QueuePaths, ticket: Ticket) -> tuple[Mark, ...]:
+    return () if command.call is None else (CallOpened(ticket.key, command.call),)
+
+
+def _half(state: State) -> Work:
+    """For what is in the way, and again for whether there is a circle."""
+    return state.allowance.to_find(limits.PATTERN_TURN_WORK_MAX)
 
 
 def _ask_again(state: State, ticket: Ticket, command: QueuePaths) -> Accepted:
@@ -92,7 +104,8 @@ def _ask_again(state: State, ticket: Ticket, command: QueuePaths) -> Accepted:
     after = attrs.evolve(ticket, **_wishes(event), deadline_us=deadline_us)
     unchanged = after == ticket
     answer = QueuedView(ticket=ticket_view(state, ticket if unchanged else after))
-    return Accepted(answer, events=() if unchanged else (event,), actor=ticket.agent_id)
+    events = () if unchanged else (event,)
+    return Accepted(answer, events, _on_the_line(command, ticket), ticket.agent_id)
 
 
 def _wishes(data: ReservationQueued) -> dict[str, Any]:
@@ -117,7 +130,7 @@ def _refuse_wait(state: State, command: QueuePaths, caller: Caller) -> Refusal |
     if not command.held_open and command.agent_id not in state.agents:
         return Refusal(
             Code.AGENT_NOT_FOUND,
-            f"{command.agent_id[:100]!r} is not registered, so nobody could tell whether it is "
+            f"{quoted(command.agent_id)} is not registered, so nobody could tell whether it is "
             "still there at its turn: register, or wait on the line with wait_seconds",
         )
     own = len(state.line.by_agent.get(command.agent_id, ()))
@@ -164,7 +177,7 @@ def ticket_view(
             ticket.parsed,
             ticket.mode,
             own=ticket.agent_id,
-            work=Work(limits.PATTERN_TURN_WORK_MAX),
+            work=_half(state),
             before=ticket.cursor,
             partly=True,
         )
@@ -204,7 +217,7 @@ def admissions(state: State) -> Iterator[Accepted]:
     """
     pending = _Pending(state)
     blocked: set[tuple[Mode, tuple[str, ...]]] = set()
-    work = Work(limits.PATTERN_TURN_WORK_MAX)
+    work = state.allowance.for_turns()
     while True:
         pending.learn()
         ticket = pending.pop()
@@ -242,7 +255,7 @@ class _Pending:
         self._heap: list[tuple[int, str]] = []
         self._known: set[str] = set()
         self._learnt = 0
-        self._work = Work(limits.PATTERN_TURN_WORK_MAX)
+        self._work = state.allowance.for_turns()
         for key in state.unlooked:
             # Some have left the line since.
             if key in state.line.by_id:
@@ -298,8 +311,7 @@ def grant(state: State, ticket: Ticket, *, fencing_token: int) -> tuple[EventDat
     """The ticket's turn: a lease just long enough to be taken up."""
     confirm_ms = min(limits.CONFIRM_MS, ticket.ttl_ms)
     created = ReservationCreated(
-        # A ticket is granted once, so what its id is made of serves once more.
-        reservation_id=make_id("rsv", state.tag, ticket.key.rpartition("_")[2]),
+        reservation_id=grant_id(state, ticket.key),
         agent_id=ticket.agent_id,
         patterns=ticket.patterns,
         mode=ticket.mode,
@@ -333,6 +345,15 @@ def confirm(state: State, command: ConfirmGrant, stamp: Stamp, caller: Caller) -
     return Accepted(answer, events=(event,), actor=reservation.agent_id)
 
 
+def take_up(state: State, command: ConfirmGrant, stamp: Stamp, caller: Caller) -> Decision:
+    """The same, asked for: by the agent itself, which then has it for good, or by an open call."""
+    decision = confirm(state, command, stamp, caller)
+    if isinstance(decision, Refusal) or command.for_call:
+        return decision
+    marks = for_good(state.holdings.by_id[decision.answer.reservation_id])
+    return Accepted(decision.answer, decision.events, marks, decision.actor)
+
+
 def _granted_to(state: State, ticket_id: str) -> Reservation | None:
     """The reservation that a ticket has become, as long as it is held."""
     reservation_id = state.rows.granted_to(ticket_id)
@@ -353,8 +374,6 @@ def cancel(state: State, command: CancelTicket, stamp: Stamp, caller: Caller) ->
     if ticket is not None:
         if command.agent_id != ticket.agent_id:
             return _NOT_THE_WAITER
-        if command.hanging_up and not ticket.held_open:
-            return Accepted(ticket_view(state, ticket))
         event = ReservationCancelled(ticket.key, ticket.agent_id, "waiter")
         answer = ticket_view(state, ticket, ended="cancelled")
         return Accepted(answer, events=(event,), actor=ticket.agent_id)
@@ -398,7 +417,7 @@ def hand_over(state: State, command: HandOver, stamp: Stamp, caller: Caller) -> 
     reservation = find_held(state, command.reservation_id, command.agent_id)
     if isinstance(reservation, Refusal):
         return reservation
-    work = Work(limits.PATTERN_WORK_MAX)
+    work = state.allowance.to_find(limits.PATTERN_WORK_MAX)
     for ticket in _tickets_behind(state, reservation, command.to_agent_id, work):
         others = (
             claim
@@ -416,7 +435,7 @@ def hand_over(state: State, command: HandOver, stamp: Stamp, caller: Caller) -> 
         return Accepted(answer, (passed_on, *granted), actor=reservation.agent_id)
     return Refusal(
         Code.NO_SUCH_WAITER,
-        f"{command.to_agent_id[:100]!r} does not wait for these paths, or has gone, or would have "
+        f"{quoted(command.to_agent_id)} does not wait for these paths, or has gone, or would have "
         "to wait for something else too",
     )
 
@@ -440,14 +459,14 @@ _NOT_THE_WAITER = Refusal(
 def ticket_not_found(ticket_id: str) -> Refusal:
     return Refusal(
         Code.TICKET_NOT_FOUND,
-        f"no ticket {ticket_id[:100]!r} waits here: it was served, skipped or cancelled, or its "
+        f"no ticket {quoted(ticket_id)} waits here: it was served, skipped or cancelled, or its "
         "time was over",
     )
 
 
 DECISIONS: Decisions = {
     QueuePaths: queue,
-    ConfirmGrant: confirm,
+    ConfirmGrant: take_up,
     DescribeTicket: describe,
     CancelTicket: cancel,
     HandOver: hand_over,

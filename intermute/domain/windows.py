@@ -4,7 +4,6 @@ A window belongs to the agent whose token came with it, for as long as it lives.
 into only when it shows the token that its window was given last.
 """
 
-import hmac
 import re
 from typing import Final
 
@@ -12,9 +11,9 @@ from intermute.domain import limits
 from intermute.domain.commands import Caller, ExpireWindow, RegisterWindow
 from intermute.domain.decision import Accepted, Decision, Decisions
 from intermute.domain.events import PaneTokenSet, Seen, WindowExpired, WindowRegistered
-from intermute.domain.identity import IDENTITY_MISMATCH, refuse_caller
+from intermute.domain.identity import IDENTITY_MISMATCH, has_token, refuse_caller
 from intermute.domain.panes import Window
-from intermute.domain.refusals import Code, Refusal
+from intermute.domain.refusals import Code, Refusal, quoted
 from intermute.domain.stamp import Stamp, make_id
 from intermute.domain.state import State
 from intermute.domain.views import WindowExpiredView, WindowView
@@ -35,7 +34,7 @@ def is_tmux_target(text: str) -> bool:
 
 
 def not_found(window_uuid: str) -> Refusal:
-    return Refusal(Code.WINDOW_NOT_FOUND, f"no live window {window_uuid[:100]!r} is known here")
+    return Refusal(Code.WINDOW_NOT_FOUND, f"no live window {quoted(window_uuid)} is known here")
 
 
 def register(state: State, command: RegisterWindow, stamp: Stamp, caller: Caller) -> Decision:
@@ -43,15 +42,13 @@ def register(state: State, command: RegisterWindow, stamp: Stamp, caller: Caller
     if caller.agent_id is not None and caller.agent_id != command.agent_id:
         return IDENTITY_MISMATCH
     agent = state.agents.get(command.agent_id)
-    known = bytes(len(command.token_hash)) if agent is None else agent.token_hash
-    right = hmac.compare_digest(known, command.token_hash)
-    if agent is None or not right:
+    if not has_token(agent, command.token_hash):
         return TOKEN_MISMATCH
     window = state.windows.by_uuid.get(command.window_uuid)
     if window is not None and window.agent_id != command.agent_id:
         return Refusal(
             Code.WINDOW_TAKEN,
-            f"window {command.window_uuid[:100]!r} is another agent's until that one ends it",
+            f"window {quoted(command.window_uuid)} is another agent's until that one ends it",
         )
     if window is None:
         refusal = _refuse_more(state, command.agent_id)

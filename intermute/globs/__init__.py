@@ -1,6 +1,6 @@
 """The pattern language: exact overlap of path patterns, witnesses, and an index of them."""
 
-from intermute.globs.decide import covers, matches, overlap, witness
+from intermute.globs.decide import covers, matches, overlap, settled, witness
 from intermute.globs.index import PatternIndex
 from intermute.globs.pattern import Pattern, parse
 from intermute.globs.syntax import BadPattern
@@ -16,5 +16,6 @@ __all__ = [
     "matches",
     "overlap",
     "parse",
+    "settled",
     "witness",
 ]

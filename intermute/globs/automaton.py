@@ -317,15 +317,6 @@ class Automaton:
             names.append(name)
         return list(dict.fromkeys(names))
 
-    def next_ends(self, states: int) -> tuple[str, str]:
-        """What every name that can be read as the next segment begins and ends with.
-
-        Args:
-            states: Closed set of boundary states.
-        """
-        readers = list(self._readers(states))
-        return self._ends_at(readers[0]) if len(readers) == 1 else ("", "")
-
     def next_choices(self, states: int) -> Choices:
         """What can be read as the next segment, state by state.
 

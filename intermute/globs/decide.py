@@ -104,10 +104,14 @@ def _head(items: Items) -> str:
         if not isinstance(item, str):
             break
         head.append(item)
-    text = "".join(head)
-    start = text.rfind("/") + 1
-    # A brace may make the last segment a lone dot, which vanishes.
-    return text[:start] if text[start:].strip(".") == "" else text
+    return settled("".join(head))
+
+
+def settled(head: str) -> str:
+    """What of a beginning stays: a brace behind it may make a last segment of dots a lone one,
+    which vanishes."""
+    start = head.rfind("/") + 1
+    return head[:start] if head[start:].strip(".") == "" else head
 
 
 def _heads_differ(a: Items, b: Items) -> bool:

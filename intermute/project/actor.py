@@ -5,14 +5,14 @@ batch decides becomes durable in one transaction; only then does anybody hear of
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
 import trio
 
-from actors import Envelope
+from actors import Envelope, RestartPolicy
 from intermute.domain import commands, limits
 from intermute.domain.commands import Caller, Command
 from intermute.domain.continuity import Continuity
@@ -25,6 +25,7 @@ from intermute.domain.stamp import Stamp
 from intermute.domain.state import State
 from intermute.domain.transitions import apply, mark
 from intermute.domain.waiting import admissions, confirm
+from intermute.domain.work import RequestAllowance
 from intermute.project.breaker import Breaker, BreakerState
 from intermute.project.clock import Clock
 from intermute.project.committing import Committer
@@ -34,16 +35,28 @@ from intermute.project.messages import (
     CommandFailed,
     Idempotency,
     Message,
-    Outcome,
     StorageUnavailable,
     Together,
     Told,
+    WriteOutcome,
 )
 from intermute.storage import faults
 from intermute.storage.writer import Writer
 
 _log = logging.getLogger(__name__)
 _NOBODY = Caller()
+
+# What is asked in one go, and the answers to it.
+Request = tuple[Ask, ...]
+Answers = list[Told | CommandFailed]
+
+
+RESTARTS = RestartPolicy(
+    restarts_max=limits.ACTOR_RESTARTS_MAX,
+    window_s=limits.ACTOR_RESTARTS_WINDOW_MS / 1000,
+    backoff_initial_s=limits.ACTOR_PAUSE_FIRST_MS / 1000,
+    backoff_max_s=limits.ACTOR_PAUSE_LAST_MS / 1000,
+)
 
 
 class _Spoilt(Exception):
@@ -89,6 +102,7 @@ class ProjectActor:
         self.epoch = writer.take_over()
         self.seq = 0
         self._writing = False
+        self._allowance = RequestAllowance()
         self._purge_at_us: int | None = 0
         self._state = self._load(clock.stamp(), Continuity())
         self._continuity = Continuity.since(self._state)
@@ -98,7 +112,7 @@ class ProjectActor:
         left = [self._own(commands.ResumeLeases())]
         if self._state.pokes:
             left.append(self._own(commands.ResumePokes()))
-        await self._run_batch(left)
+        await self._run_batch([tuple(left)])
 
     def may_stop(self) -> bool:
         """A project with leases or somebody who waits has something to watch, pokes to record."""
@@ -120,40 +134,44 @@ class ProjectActor:
 
         Cancellation: before the batch is begun. Once begun it runs to its end.
         """
-        for ordinal, lot in enumerate(_lots(batch, self._committer.transaction_len_max)):
-            if ordinal:
-                # Whatever else this loop does has a turn between two transactions.
-                await trio.lowlevel.cancel_shielded_checkpoint()
+        left = deque(batch)
+        while left:
+            lot = _next_lot(left, self._committer.transaction_len_max)
             now_us = self._clock.stamp().mono_us
             if self.breaker.state(now_us) is BreakerState.OPEN:
                 lot = self._refuse_changes(lot, now_us)
+            spent = 0
             if lot:
-                await self._handle_lot(lot)
+                answered, spent = await self._handle_lot(lot)
+                left.extendleft(reversed(lot[answered:]))
+            # Whatever else this loop does has a turn between two transactions. What was slow to
+            # decide takes as long as many turns of others do, so it leaves them as many.
+            for _ in range(max(spent // limits.TURN_PER_WORK, 1 if left else 0)):
+                await trio.lowlevel.cancel_shielded_checkpoint()
 
-    async def _handle_lot(self, lot: Sequence[Envelope[Message, Any]]) -> None:
-        """Answer envelopes whose commands become durable in one transaction."""
-        asks: list[Ask] = []
-        for envelope in lot:
-            if isinstance(envelope.message, Together):
-                asks += envelope.message.asks
-            else:
-                asks.append(envelope.message)
+    async def _handle_lot(self, lot: Sequence[Envelope[Message, Any]]) -> tuple[int, int]:
+        """Answer envelopes, from the first on, whose commands become durable in one transaction.
+
+        Returns:
+            How many were answered, at least one, and what their commands spent on patterns.
+        """
         try:
-            told = iter(await self._run_batch(asks))
+            told, spent = await self._run_batch([_asks(envelope.message) for envelope in lot])
         except StorageUnavailable as fault:
             for envelope in lot:
                 # Each asker raises an error of its own, or their tracebacks would mix.
                 envelope.reply.fail(fault.again())
-            return
-        for envelope in lot:
+            return len(lot), 0
+        for envelope, answers in zip(lot, told, strict=False):
             if isinstance(envelope.message, Together):
-                envelope.reply.resolve(tuple(islice(told, len(envelope.message.asks))))
+                envelope.reply.resolve(tuple(answers))
                 continue
-            answer = next(told)
+            (answer,) = answers
             if isinstance(answer, Told):
                 envelope.reply.resolve(answer)
             else:
                 envelope.reply.fail(answer)
+        return len(told), spent
 
     def _refuse_changes(
         self, batch: Sequence[Envelope[Message, Any]], now_us: int
@@ -165,7 +183,7 @@ class ProjectActor:
                 envelope.reply.fail(
                     StorageUnavailable(
                         self.breaker.last_fault,
-                        outcome=Outcome.NOT_DONE,
+                        outcome=WriteOutcome.NOT_DONE,
                         retry_after_s=self.breaker.retry_after_s(now_us),
                     )
                 )
@@ -173,13 +191,18 @@ class ProjectActor:
                 left.append(envelope)
         return left
 
-    async def _run_batch(self, batch: Sequence[Ask]) -> list[Told | CommandFailed]:
+    async def _run_batch(self, batch: Sequence[Request]) -> tuple[list[Answers], int]:
         """Decide the batch in order and make it durable as one.
+
+        Returns:
+            The answers to its first requests, as many as `_decide_all` decides, and what was spent.
 
         Raises:
             StorageUnavailable: A fault met it; the state is again what the file holds.
         """
-        writes = any(ask.command.changes for ask in batch) or self._lease_due(batch[-1].stamp)
+        first, last = batch[0][0], batch[-1][-1]
+        changes = any(ask.command.changes for request in batch for ask in request)
+        writes = changes or self._lease_due(last.stamp)
         continuity = self._continuity
         began = False
         seq_before = self.seq
@@ -188,14 +211,14 @@ class ProjectActor:
                 await self._begin()
                 began = True
             try:
-                told = self._decide_all(batch, writes=writes, guard=None)
+                told, spent = self._decide_all(batch, writes=writes, guard=None)
             except _Spoilt:
                 self._writer.rollback()
-                self._state = self._load(batch[0].stamp, continuity)
+                self._state = self._load(first.stamp, continuity)
                 self.seq = seq_before
                 continuity = continuity.copy()
                 await self._begin()
-                told = self._decide_all(batch, writes=writes, guard=continuity)
+                told, spent = self._decide_all(batch, writes=writes, guard=continuity)
             if writes:
                 await self._committer.commit(self._writer)
         except faults.FAULTS as error:
@@ -205,7 +228,7 @@ class ProjectActor:
             continuity.keep(self._state)
             self._continuity = continuity
             self._speak()
-        return told
+        return told, spent
 
     def _lease_due(self, stamp: Stamp) -> bool:
         """Whether a batch of checks has leases to expire first; not while the breaker is open."""
@@ -228,23 +251,34 @@ class ProjectActor:
         self._writer.begin()
 
     def _decide_all(
-        self, batch: Sequence[Ask], *, writes: bool, guard: Continuity | None
-    ) -> list[Told | CommandFailed]:
-        """Decide the batch in order. With a `guard`, each command can be undone by itself.
+        self, batch: Sequence[Request], *, writes: bool, guard: Continuity | None
+    ) -> tuple[list[Answers], int]:
+        """Decide the batch in order, up to the request with which it has cost enough.
+
+        With a `guard`, each command can be undone by itself.
 
         Raises:
             _Spoilt: A bug met a command while it was being written and it cannot be undone alone.
         """
-        told: list[Told | CommandFailed] = []
-        for ask in batch:
-            advance(self._state, ask.stamp)
-            if writes:
-                self._expire_due()
-                if guard is not None:
-                    guard.keep(self._state)
-            self.seq += 1
-            told.append(self._decide(ask, guard))
-        return told
+        told: list[Answers] = []
+        spent = 0
+        for request in batch:
+            self._allowance = self._state.allowance = RequestAllowance()
+            answers: Answers = []
+            for ask in request:
+                advance(self._state, ask.stamp)
+                if writes:
+                    self._expire_due()
+                    if guard is not None:
+                        guard.keep(self._state)
+                self.seq += 1
+                self._allowance.begin()
+                answers.append(self._decide(ask, guard))
+            told.append(answers)
+            spent += self._allowance.spent
+            if spent >= limits.TRANSACTION_WORK_MAX:
+                break
+        return told, spent
 
     def _decide(self, ask: Ask, guard: Continuity | None) -> Told | CommandFailed:
         """One command: its refusal, or its events written and applied.
@@ -337,12 +371,17 @@ class ProjectActor:
             mark(self._state, note)
 
     def _admit(self) -> None:
-        """Let those go on who waited for what was just freed."""
-        if self._state.freed or self._state.unlooked:
-            for admitted in admissions(self._state):
+        """Let those go on who waited for what was freed, or leave them for the next request."""
+        state = self._state
+        if not (state.freed or state.unlooked):
+            return
+        if self._allowance.turns_are_over:
+            state.unlooked = dict.fromkeys(state.line.by_id)
+        else:
+            for admitted in admissions(state):
                 self._write(admitted)
                 self._take_up(admitted)
-            self._state.freed.clear()
+        state.freed.clear()
 
     def _take_up(self, accepted: Accepted) -> None:
         """Confirm a grant for the open call that waits for it, which saves it a commit.
@@ -392,9 +431,11 @@ class ProjectActor:
         if began:
             self._writer.rollback()
             self._state = self._load(self._clock.stamp(), self._continuity)
+            # A commit of which nothing is known may have been made, and then it is heard of.
+            self._speak()
         return StorageUnavailable(
             fault.kind,
-            outcome=Outcome.UNKNOWN if began else Outcome.NOT_DONE,
+            outcome=WriteOutcome.UNKNOWN if began else WriteOutcome.NOT_DONE,
             retry_after_s=max(1.0, self.breaker.retry_after_s(now_us)),
         )
 
@@ -406,6 +447,7 @@ class ProjectActor:
             patterns_per_agent_max=self._rules.patterns_per_agent_max,
             tokens_required=self._rules.tokens_required,
             live_default=self._rules.live_transport,
+            allowance=self._allowance,
             archive=self._writer.archive,
             at_us=stamp.at_us,
             mono_us=stamp.mono_us,
@@ -420,24 +462,18 @@ class ProjectActor:
         return Ask(command, self._clock.stamp(), _NOBODY)
 
 
-def _asks(message: Message) -> tuple[Ask, ...]:
+def _asks(message: Message) -> Request:
     return message.asks if isinstance(message, Together) else (message,)
 
 
-def _lots(
-    batch: Sequence[Envelope[Message, Any]], len_max: int
-) -> Iterator[Sequence[Envelope[Message, Any]]]:
-    """The batch in parts that become durable one by one, none of them much too long.
+def _next_lot(left: deque[Envelope[Message, Any]], len_max: int) -> list[Envelope[Message, Any]]:
+    """Take the next of them that may become durable together, not much more than so many commands.
 
-    What was asked together stays together, so a part may be longer than the bound by that.
+    What was asked together stays together, so there may be more by that.
     """
     lot: list[Envelope[Message, Any]] = []
-    waiting = 0
-    for envelope in batch:
-        lot.append(envelope)
-        waiting += len(envelope.message.asks) if isinstance(envelope.message, Together) else 1
-        if waiting >= len_max:
-            yield lot
-            lot, waiting = [], 0
-    if lot:
-        yield lot
+    taken = 0
+    while left and taken < len_max:
+        lot.append(left.popleft())
+        taken += len(_asks(lot[-1].message))
+    return lot

@@ -26,7 +26,6 @@ class Breaker:
     open_us: int = limits.BREAKER_OPEN_MS * 1000
     faults_in_row: int = 0
     opened_at_us: int | None = None
-    opened_times: int = 0
     last_fault: str = ""
 
     def state(self, now_us: int) -> BreakerState:
@@ -50,7 +49,6 @@ class Breaker:
         half_open = self.state(now_us) is BreakerState.HALF_OPEN
         if half_open or (self.opened_at_us is None and self.faults_in_row >= self.faults_max):
             self.opened_at_us = now_us
-            self.opened_times += 1
 
     def succeeded(self) -> None:
         """A batch was committed."""

@@ -7,11 +7,12 @@ interrupted, and nothing is ever typed twice.
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import attrs
 import trio
 
-from actors import ActorStopped, Overloaded
+from actors import ActorStopped, Overloaded, contain
 from intermute.domain import limits
 from intermute.domain.commands import Caller, Command, PokeOutcome, SettlePokes
 from intermute.project.messages import CommandFailed, StorageUnavailable, Told
@@ -116,7 +117,7 @@ class Deliveries:
             return await self._give_up(job, "queue_full")
         self._waiting += len(injections)
         self._running[project, message_id] = job
-        self._nursery.start_soon(self._run, job)
+        self._nursery.start_soon(contain, "a delivery", partial(self._run, job))
         await job.done.wait()
         return job.outcomes
 
@@ -157,13 +158,18 @@ class Deliveries:
         if not begun:
             job.note(injection, "too_late")
             return
+        type_it = partial(
+            self._tmux.inject,
+            injection.tmux_target,
+            pane_hash=injection.pane_hash,
+            text=injection.text,
+        )
         try:
-            reason = await self._tmux.inject(
-                injection.tmux_target, pane_hash=injection.pane_hash, text=injection.text
-            )
+            reason = await contain("typing into a window", type_it)
         finally:
             self._at_once.release_on_behalf_of(borrower)
-        job.note(injection, reason)
+        # After a bug, too, it may have been typed.
+        job.note(injection, "tmux_failed" if isinstance(reason, Exception) else reason)
 
     async def _record(self, job: _Job) -> bool:
         """Have the project note what came of it; whether it did."""

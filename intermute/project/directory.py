@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import attrs
 import trio
 
-from actors import ActorStopped, Directory, DirectoryStatistics, Overloaded
+from actors import ActorStopped, Directory, DirectoryStatistics, Overloaded, Reply
 from intermute.domain import limits
 from intermute.domain.commands import Caller, Command, ExpireLeases
 from intermute.domain.decide import advance, decide
@@ -24,7 +24,8 @@ from intermute.domain.identity import refuse_identity
 from intermute.domain.projects import INVALID_NAME, normalise_project
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.state import State
-from intermute.project.actor import ProjectActor, ProjectRules
+from intermute.domain.work import RequestAllowance
+from intermute.project.actor import RESTARTS, ProjectActor, ProjectRules
 from intermute.project.breaker import Breaker, BreakerState
 from intermute.project.clock import Clock, SystemClock
 from intermute.project.committing import CommitMode, Committer
@@ -36,14 +37,15 @@ from intermute.project.messages import (
     CommandFailed,
     Idempotency,
     Message,
-    Outcome,
     ProjectUnusable,
     Sending,
     StorageUnavailable,
     Together,
     Told,
+    WriteOutcome,
 )
 from intermute.project.searching import Searches
+from intermute.project.unusable import UnusableFiles
 from intermute.project.waiting import OpenCalls
 from intermute.storage import faults
 from intermute.storage.connections import settle
@@ -107,8 +109,7 @@ class Projects:
         self._names: dict[str, str] = {}
         self._breakers: OrderedDict[str, Breaker] = OrderedDict()
         self._readers: OrderedDict[str, Reader] = OrderedDict()
-        # Projects that could not be opened when they were last asked for, and why.
-        self._unusable: dict[str, str] = {}
+        self._unusable = UnusableFiles(self._can_read)
         self._feeds = Feeds()
         self.searches = Searches(self._data.find)
         live = settings.rules.live_transport
@@ -120,6 +121,8 @@ class Projects:
             idle_s=settings.idle_ms / 1000,
             mailbox_len_max=settings.mailbox_len_max,
             batch_len_max=settings.batch_len_max,
+            close_s=limits.ACTOR_CLOSE_MS / 1000,
+            policy=RESTARTS,
         )
 
     async def serve(
@@ -171,8 +174,7 @@ class Projects:
             refusal = self._refuse_new(command.changes)
             if refusal is not None:
                 return refusal
-        self._names[tag] = name
-        told = await self._actors.send(tag, self._ask(command, caller, idempotency)).wait()
+        told = await self._send(tag, name, self._ask(command, caller, idempotency)).wait()
         assert isinstance(told, Told)
         return told
 
@@ -193,11 +195,21 @@ class Projects:
             if refusal is not None:
                 return Sending([refusal for _ in asked])
             if not any(each.command.changes for each in asked):
-                nobody = State(tag=tag, project=name)
-                return Sending([self._ask_nobody(nobody, e.command, e.caller) for e in asked])
-        self._names[tag] = name
+                allowance = RequestAllowance()
+                nobody = State(tag=tag, project=name, allowance=allowance)
+                told = []
+                for each in asked:
+                    allowance.begin()
+                    told.append(self._ask_nobody(nobody, each.command, each.caller))
+                return Sending(told)
         asks = tuple(self._ask(each.command, each.caller, each.idempotency) for each in asked)
-        return Sending(self._actors.send(tag, Together(asks)))
+        return Sending(self._send(tag, name, Together(asks)))
+
+    def _send(self, tag: str, name: str, message: Message) -> Reply[Any]:
+        reply = self._actors.send(tag, message)
+        # Only of who got in: the actor opens its file by the name, but not before this returns.
+        self._names[tag] = name
+        return reply
 
     def _ask(self, command: Command, caller: Caller, idempotency: Idempotency | None) -> Ask:
         return Ask(command, self._clock.stamp(), caller, idempotency)
@@ -334,17 +346,18 @@ class Projects:
     def health(self) -> list[ProjectHealth]:
         """The health of every project that is live, failing, or not to be opened."""
         now_us = self._clock.stamp().mono_us
+        unusable = self._unusable.reasons(now_us)
         troubled = [tag for tag, breaker in self._breakers.items() if breaker.faults_in_row]
         found = []
-        for tag in dict.fromkeys((*self._actors.live(), *troubled, *self._unusable)):
+        for tag in dict.fromkeys((*self._actors.live(), *troubled, *unusable)):
             breaker = self._breakers.get(tag) or Breaker()
             found.append(
                 ProjectHealth(
                     tag=tag,
                     breaker=breaker.state(now_us),
                     faults_in_row=breaker.faults_in_row,
-                    last_fault=self._unusable.get(tag, breaker.last_fault),
-                    usable=tag not in self._unusable and self._readable(tag),
+                    last_fault=unusable.get(tag, breaker.last_fault),
+                    usable=tag not in unusable and self._can_read(tag),
                 )
             )
         return found
@@ -352,11 +365,12 @@ class Projects:
     def statistics(self) -> DirectoryStatistics[str]:
         return self._actors.statistics()
 
-    def _readable(self, tag: str) -> bool:
+    def _can_read(self, tag: str) -> bool:
         try:
             reader = self._reader(tag)
             if reader is not None:
                 reader.settings()
+                return project_tag(reader.project) == tag
         except (StorageUnavailable, *faults.FAULTS):
             return False
         return True
@@ -367,9 +381,14 @@ class Projects:
         try:
             writer = self._open_writer(tag)
         except ProjectUnusable as error:
-            self._unusable[tag] = str(error)
+            if self._data.find(tag) is None:
+                # It was never begun, so it is as if nobody had asked for it.
+                self._names.pop(tag, None)
+            else:
+                self._unusable.add(tag, str(error), self._clock.stamp().mono_us)
+                self._drop_reader(tag)
             raise
-        self._unusable.pop(tag, None)
+        self._unusable.forget(tag)
         try:
             actor = await self._start_actor(tag, writer)
             async with trio.open_nursery() as nursery:
@@ -476,4 +495,6 @@ def _refused(code: Code, detail: str) -> Told:
 
 def _unreadable(error: Any) -> StorageUnavailable:
     kind = faults.describe(error).kind
-    return StorageUnavailable(kind, outcome=Outcome.NOT_DONE, retry_after_s=1.0)
+    return StorageUnavailable(
+        kind, outcome=WriteOutcome.NOT_DONE, retry_after_s=limits.RETRY_SOON_MS / 1000
+    )

@@ -61,7 +61,7 @@ class Told(Value):
 Message = Ask | Together
 
 
-class Outcome(StrEnum):
+class WriteOutcome(StrEnum):
     """What is known of a command that a storage fault met."""
 
     NOT_DONE = "not_done"
@@ -77,7 +77,7 @@ class StorageUnavailable(Exception):
         kind: The kind of the fault, see `intermute.storage.faults.Fault`.
     """
 
-    def __init__(self, kind: str, *, outcome: Outcome, retry_after_s: float) -> None:
+    def __init__(self, kind: str, *, outcome: WriteOutcome, retry_after_s: float) -> None:
         super().__init__(f"storage: {kind}")
         self.kind = kind
         self.outcome = outcome

@@ -14,7 +14,7 @@ import trio
 from actors import Overloaded
 from intermute.domain import limits
 from intermute.domain.projects import normalise_project
-from intermute.project.messages import Outcome, StorageUnavailable
+from intermute.project.messages import StorageUnavailable, WriteOutcome
 from intermute.storage import faults
 from intermute.storage.files import project_tag
 from intermute.storage.queries.search import TookTooLong
@@ -51,7 +51,7 @@ class Searches:
         if path is None:
             return empty
         if self._limiter.statistics().tasks_waiting >= limits.SEARCHES_WAITING_MAX:
-            raise Overloaded("too many searches wait", retry_after_s=1.0)
+            raise Overloaded("too many searches wait", retry_after_s=limits.RETRY_SOON_MS / 1000)
         work = partial(_search, path, query, empty)
         return await trio.to_thread.run_sync(work, limiter=self._limiter)
 
@@ -67,4 +67,6 @@ def _search(path: Path, query: Callable[[Reader], T], empty: T) -> T:
             reader.close()
     except (*faults.FAULTS, faults.StorageError) as error:
         kind = faults.describe(error).kind
-        raise StorageUnavailable(kind, outcome=Outcome.NOT_DONE, retry_after_s=1.0) from error
+        raise StorageUnavailable(
+            kind, outcome=WriteOutcome.NOT_DONE, retry_after_s=limits.RETRY_SOON_MS / 1000
+        ) from error

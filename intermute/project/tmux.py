@@ -19,7 +19,7 @@ from typing import Final
 import attrs
 import trio
 
-from intermute.domain.limits import TMUX_OUTPUT_LEN_MAX, TMUX_TIMEOUT_MS
+from intermute.domain.limits import LOGGED_LEN_MAX, TMUX_OUTPUT_LEN_MAX, TMUX_TIMEOUT_MS
 
 __all__ = ["PANE_OPTION", "Tmux"]
 
@@ -216,7 +216,7 @@ class Tmux:
             raise _Failed(failure)
         shown = output.decode("utf-8", "surrogateescape")
         if process.returncode != 0:
-            _log.warning("tmux %s: %s", arguments[0], shown.strip()[:200])
+            _log.warning("tmux %s: %s", arguments[0], shown.strip()[:LOGGED_LEN_MAX])
             raise _Failed(_reason(shown))
         return shown
 

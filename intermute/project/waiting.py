@@ -5,8 +5,9 @@ ticket's id leads straight to those few, mostly one, whom it concerns. And the p
 ask whether anybody is there: then it takes the grant up for them in the same transaction.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 
 import attrs
 import trio
@@ -50,22 +51,9 @@ class Line:
     """
 
     sure: bool
-    ticket_id: str
-    _project: "_Project"
     _moved: trio.Event = attrs.field(factory=trio.Event)
     _word: Word | None = None
     _hung_up: bool = False
-
-    @property
-    def alone(self) -> bool:
-        """Whether no other open call waits for the same ticket."""
-        return len(self._project.lines[self.ticket_id]) == 1
-
-    @property
-    def granted(self) -> str | None:
-        """The reservation that the ticket has become, heard or not."""
-        event = None if self._word is None else self._word.event
-        return event.reservation_id if isinstance(event, ReservationGranted) else None
 
     async def hear(self) -> Word | None:
         """How the ticket has ended; None when something may have become of it, to be looked up.
@@ -79,13 +67,6 @@ class Line:
                 raise HungUp
             self._moved = trio.Event()
         return self._word
-
-    def leave(self, give_back: Callable[[str], object]) -> None:
-        """Go before anything is heard.
-
-        `give_back` is given the reservation that was being taken up for the call just then.
-        """
-        self._project.left[self.ticket_id] = give_back
 
     def tell(self, word: Word | None) -> None:
         """Let the call hear it. What becomes of a ticket first is all that becomes of it."""
@@ -102,13 +83,11 @@ class _Project:
 
     Attributes:
         lines: Who is on the line.
-        left: Who was, and what to do with what they may have been granted at the last moment.
         waiting: Tickets that are held open and that nothing has become of yet.
     """
 
     def __init__(self) -> None:
         self.lines: dict[str, list[Line]] = {}
-        self.left: dict[str, Callable[[str], object]] = {}
         self.waiting: set[str] = set()
 
     def every_line(self) -> Iterator[Line]:
@@ -121,17 +100,22 @@ class OpenCalls:
 
     def __init__(self) -> None:
         self._by_tag: dict[str, _Project] = {}
+        self._numbers = count(1)
         self._hung_up = False
 
     def __len__(self) -> int:
         """How many calls are open now."""
         return sum(1 for project in self._by_tag.values() for _ in project.every_line())
 
+    def next_number(self) -> int:
+        """A number for a call, by which the projects tell it from all others."""
+        return next(self._numbers)
+
     @contextmanager
     def join(self, tag: str, ticket_id: str) -> Iterator[Line]:
         """Be told of a ticket, for the length of the block."""
         project = self._by_tag.setdefault(tag, _Project())
-        line = Line(ticket_id in project.waiting, ticket_id, project)
+        line = Line(ticket_id in project.waiting)
         lines = project.lines.setdefault(ticket_id, [])
         lines.append(line)
         if self._hung_up:
@@ -163,7 +147,6 @@ class OpenCalls:
         project = self._by_tag.get(tag)
         if project is not None:
             project.waiting.clear()
-            project.left.clear()
             for line in project.every_line():
                 line.tell(None)
             self._tidy(tag, project)
@@ -180,17 +163,10 @@ class OpenCalls:
         if project is None:
             return
         project.waiting.discard(ticket_id)
-        give_back = project.left.pop(ticket_id, None)
-        lines = project.lines.get(ticket_id, ())
-        for line in lines:
+        for line in project.lines.get(ticket_id, ()):
             line.tell(word)
-        granted = isinstance(word.event, ReservationGranted) and word.taken_up is not None
-        if give_back is not None and granted and not lines:
-            assert isinstance(word.event, ReservationGranted)
-            give_back(word.event.reservation_id)
         self._tidy(tag, project)
 
     def _tidy(self, tag: str, project: _Project) -> None:
-        used = project.lines or project.left or project.waiting
-        if not used and self._by_tag.get(tag) is project:
+        if not (project.lines or project.waiting) and self._by_tag.get(tag) is project:
             del self._by_tag[tag]

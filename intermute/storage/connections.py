@@ -88,7 +88,7 @@ def _keep_plans(connection: apsw.Connection) -> None:
     """Plan each statement once, whatever is bound to it.
 
     Otherwise SQLite plans a join anew whenever a value is bound that a partial index might turn
-    out to hold, which was nearly half of what reading a page of an inbox took.
+    out to hold, which is nearly half of what reading a page of an inbox takes.
     """
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
 

@@ -14,12 +14,12 @@ import unicodedata
 from functools import lru_cache
 from pathlib import Path
 
-from intermute.domain.stamp import TAG_ALPHABET, TAG_LEN
+from intermute.domain.stamp import TAG_ALPHABET, TAG_LEN, TAG_PATTERN
 from intermute.storage.faults import InUse, WrongFile
 
 _SUFFIX = ".sqlite3"
 _SLUG_LEN_MAX = 40
-_FILE_NAME = re.compile(r"[a-z2-7]{12}(?:-[a-z0-9-]+)?\.sqlite3")
+_FILE_NAME = re.compile(rf"{TAG_PATTERN}(?:-[a-z0-9-]+)?\.sqlite3")
 
 
 @lru_cache(maxsize=4096)

@@ -7,12 +7,11 @@ import msgspec
 
 from intermute.domain import limits
 from intermute.domain.agents import canonical_session
-from intermute.domain.holdings import Reservation, Ticket, parse_pattern
+from intermute.domain.holdings import Reservation, Ticket, parse_patterns
 from intermute.domain.leases import least_after_start_us
 from intermute.domain.modes import Mode
 from intermute.domain.panes import Window
 from intermute.domain.state import Agent, State
-from intermute.globs import Pattern
 
 Execute = Callable[..., Any]
 
@@ -151,7 +150,7 @@ def _load_reservations(execute: Execute, state: State) -> None:
                 expires_at_us=row[8],
                 deadline_us=state.mono_us + left_us,
                 cursor=row[0],
-                parsed=_parse(state, patterns),
+                parsed=parse_patterns(patterns, case_sensitive=state.case_sensitive),
                 renew_on_heartbeat=bool(row[9]),
                 ticket_id=row[10],
             )
@@ -175,12 +174,8 @@ def _load_line(execute: Execute, state: State) -> None:
                 wait_until_us=row[8],
                 deadline_us=state.mono_us + left_us,
                 cursor=row[0],
-                parsed=_parse(state, patterns),
+                parsed=parse_patterns(patterns, case_sensitive=state.case_sensitive),
                 renew_on_heartbeat=bool(row[9]),
                 held_open=bool(row[10]),
             )
         )
-
-
-def _parse(state: State, patterns: tuple[str, ...]) -> tuple[Pattern, ...]:
-    return tuple(parse_pattern(text, case_sensitive=state.case_sensitive) for text in patterns)

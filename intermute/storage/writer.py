@@ -13,7 +13,7 @@ from intermute.domain.state import State
 from intermute.storage import projections
 from intermute.storage.archive import FileArchive
 from intermute.storage.connections import open_writer, stored_project
-from intermute.storage.faults import StorageError, WrongFile
+from intermute.storage.faults import BUSY, StorageError, WrongFile
 from intermute.storage.loading import load_state
 from intermute.storage.migrations import migrate, packaged
 
@@ -27,9 +27,10 @@ _encode = msgspec.json.Encoder().encode
 class Writer:
     """A project's file, open for writing; there is one at a time.
 
-    A batch is `begin`, then for each command `append` and `note` inside `command`, then
-    `commit`. Nothing here waits or retries: a fault is raised as it comes, and after one the
-    caller rolls back and loads the state anew.
+    A batch is `begin`, then `append` and `note` for each command, then `commit`; `savepoint` and
+    `keep_savepoint`/`undo_savepoint` stand around a command that may be undone alone. Nothing here
+    waits or retries: a fault is raised as it comes, and after one the caller rolls back and loads
+    the state anew.
     """
 
     def __init__(self, connection: apsw.Connection, project: str) -> None:
@@ -185,7 +186,7 @@ class Writer:
         try:
             if not self._connection.in_transaction:
                 self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        except (apsw.BusyError, apsw.LockedError):
+        except BUSY:
             # A reader holds an old snapshot; the next writer will checkpoint.
             pass
         finally:

@@ -9,9 +9,9 @@ from typing import Any
 import attrs
 
 from intermute.web.keys import Keyring
-from intermute.web.problem import problem, problem_headers
+from intermute.web.peers import is_unix_peer
 
-__all__ = ["UNIX_PROXY", "Caller", "Denied", "Proxies", "identify", "is_local"]
+__all__ = ["UNIX_PROXY", "Denied", "Identified", "Proxies", "identify", "is_local"]
 
 UNIX_PROXY = "unix:"
 
@@ -64,7 +64,7 @@ class Proxies:
 
 
 @attrs.frozen
-class Caller:
+class Identified:
     """Who is calling, as far as the request's own words and its connection show.
 
     Attributes:
@@ -86,22 +86,17 @@ class Caller:
 
 @attrs.frozen
 class Denied:
-    """Why nobody was identified, ready to be answered."""
+    """Why nobody was identified, as it is answered.
+
+    Attributes:
+        challenge: The answer says with `WWW-Authenticate` that a key would help.
+    """
 
     status: int
     code: str
     title: str
     detail: str
     challenge: bool = False
-
-    def body(self) -> bytes:
-        """The `problem` body."""
-        return problem(self.status, self.code, self.title, self.detail)
-
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """ASGI headers for `body`, with `WWW-Authenticate` where the status asks for it."""
-        more = [(b"www-authenticate", b"Bearer")] if self.challenge else []
-        return problem_headers(self.body(), *more)
 
 
 # One answer for no key, an unknown, an expired and a revoked one: it must not tell them apart.
@@ -134,7 +129,7 @@ _NOT_TEXT = Denied(
 
 def identify(
     scope: Mapping[str, Any], keyring: Keyring, proxies: Proxies, *, now_s: float
-) -> Caller | Denied:
+) -> Identified | Denied:
     """Say who is calling.
 
     A key that is shown must be right, by whomever. Without one, only a local caller passes, and
@@ -169,13 +164,13 @@ def identify(
     authorization = shown.get(b"authorization")
     if authorization is None:
         if local and keyring.allow_localhost_without_auth:
-            return Caller(local=True, agent_id=agent_id, agent_token=agent_token)
+            return Identified(local=True, agent_id=agent_id, agent_token=agent_token)
         return _UNAUTHORIZED
     scheme, _, key = authorization.partition(" ")
     match = keyring.find(key.strip(), now_s) if scheme.lower() == "bearer" else None
     if match is None:
         return _UNAUTHORIZED
-    return Caller(
+    return Identified(
         local=local,
         project=match.project,
         key_id=match.key_id,
@@ -201,12 +196,11 @@ def _is_local(
     scope: Mapping[str, Any], forwarding: list[tuple[bytes, bytes]], proxies: Proxies
 ) -> bool:
     client = scope.get("client")
-    if client is None:
-        server = scope.get("server")
-        if server is None or server[1] is not None:
-            return False
+    if is_unix_peer(scope):
         peer_is_proxy = proxies.unix
         peer_is_local = True
+    elif client is None:
+        return False
     else:
         address = _parse_address(client[0])
         if address is None:

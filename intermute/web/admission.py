@@ -28,7 +28,6 @@ _log = logging.getLogger(__name__)
 _BUSY_MIN = 64
 _ANSWERS_MEASURED_MIN = 64
 _MEASURED_S_MIN = 0.25
-_LOG_INTERVAL_S = 10.0
 
 # A head of which nothing is missing and in which nothing is unusual.
 _HEAD = re.compile(
@@ -107,7 +106,7 @@ class Admission:
         """One was refused. The log says so, but not of each."""
         self._refused += 1
         now_s = self._now_s()
-        if now_s - self._logged_s >= _LOG_INTERVAL_S:
+        if now_s - self._logged_s >= limits.OVERLOAD_LOGGED_MS / 1000:
             self._logged_s = now_s
             _log.warning(
                 "overloaded: %d requests under way, %d refused so far",

@@ -10,8 +10,10 @@ from intermute.domain import reservations as domain
 from intermute.domain.commands import Command, NarrowReservation, ReleaseReservation, SendMessage
 from intermute.domain.conflicts import parse_all
 from intermute.domain.decision import Accepted
-from intermute.domain.refusals import Refusal
+from intermute.domain.limits import PATTERN_READ_WORK_MAX
+from intermute.domain.refusals import Code, Refusal
 from intermute.domain.views import MessageView, ReservationView, SentView
+from intermute.globs import TooMuchWork, Work
 from intermute.project.messages import StorageUnavailable, Told
 from intermute.web.calls import Call
 from intermute.web.errors import Refused
@@ -23,14 +25,18 @@ from intermute.wire.bodies import BadRequest
 
 operations = Operations()
 
+_TOO_MUCH = Refusal(
+    Code.LIMIT_REACHED,
+    "to read the patterns of all that is asked for in this request would take too long: send this "
+    "by itself, with fewer of them",
+)
+
 
 @operations.command("reservations.request", "POST", "/api/reservations/<reservation_id>/request")
 def request(call: Call) -> Asking:
     reservation_id = call.path("reservation_id")
     wanted = wire.read_wanted(call.members(), agent_id=call.agent_id)
-    parsed = parse_all(wanted.patterns, case_sensitive=True)
-    if isinstance(parsed, Refusal):
-        raise Refused(parsed)
+    _refuse_patterns(call, wanted.patterns)
     project = call.project_of(reservation_id, domain.not_found)
     held = _reservation(call, project, reservation_id, active=True)
     if held.agent_id == wanted.sender:
@@ -46,6 +52,17 @@ def request(call: Call) -> Asking:
 
     command = wire.request_message(wanted, reservation_id, held.agent_id)
     return Asking(project, command, render, status=201)
+
+
+def _refuse_patterns(call: Call, patterns: tuple[str, ...]) -> None:
+    """Patterns that cannot be read are refused before anybody is asked for them."""
+    reading = call.reading or Work(PATTERN_READ_WORK_MAX)
+    try:
+        parsed = parse_all(patterns, case_sensitive=True, work=reading)
+    except TooMuchWork:
+        raise Refused(_TOO_MUCH) from None
+    if isinstance(parsed, Refusal):
+        raise Refused(parsed)
 
 
 @operations.command("reservations.answer", "POST", "/api/reservations/<reservation_id>/answer")

@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 from quart import Blueprint, Response
 
-from intermute.domain.limits import IDEMPOTENCY_KEY_LEN_MAX
+from intermute.web.calls import KEY_HEADER
 from intermute.web.edge import JSON, Edge
 from intermute.web.rpc import Methods, RpcCall, finish_all, place_of
-from intermute.wire.bodies import BadRequest
+from intermute.wire.bodies import idempotency_key
 from intermute.wire.rpc import Request, read_batch
 
 
@@ -23,9 +23,7 @@ def batch_blueprint(edge: Edge, methods: Methods) -> Blueprint:
         call.verify_agent()
         batch = read_batch(call.members())
         project = None if batch.project is None else call.project(batch.project)
-        key = call.idempotency_key
-        if key is not None and not 0 < len(key) <= IDEMPOTENCY_KEY_LEN_MAX:
-            raise BadRequest(f"Idempotency-Key has 1 to {IDEMPOTENCY_KEY_LEN_MAX} characters")
+        key = idempotency_key(call.idempotency_key, KEY_HEADER)
         requests = [_with_key(request, key, at) for at, request in enumerate(batch.requests)]
         works = methods.start(
             [

@@ -10,7 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import trio
@@ -19,27 +19,32 @@ from actors import ActorStopped, Overloaded
 from intermute.domain import commands
 from intermute.domain.commands import Command
 from intermute.domain.identity import IDENTITY_MISMATCH
-from intermute.domain.limits import IDEMPOTENCY_KEY_LEN_MAX
 from intermute.domain.projects import DEFAULT_PROJECT, INVALID_NAME, normalise_project
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.stamp import tag_of
 from intermute.project.directory import Asked, Projects, Reader
 from intermute.project.messages import Idempotency, StorageUnavailable
-from intermute.web.access import Caller
+from intermute.web.access import Identified
 from intermute.web.errors import Refused
 from intermute.web.peers import PEER, Peer
-from intermute.wire.bodies import BadRequest
+from intermute.wire.bodies import idempotency_key
+
+if TYPE_CHECKING:
+    from intermute.globs import Work
 
 T = TypeVar("T")
 OPERATOR = "operator"
+KEY_HEADER = "Idempotency-Key"
 
 
 class Call(ABC):
     """Who asks, and with which words."""
 
-    def __init__(self, projects: Projects, caller: Caller) -> None:
+    def __init__(self, projects: Projects, caller: Identified) -> None:
         self.projects = projects
         self.caller = caller
+        # What may be spent on reading patterns here; calls that came together share it.
+        self.reading: Work | None = None
 
     # -- The words --------------------------------------------------------------------------
 
@@ -202,11 +207,9 @@ class Call(ABC):
 
     def _idempotency(self, command: Command) -> Idempotency | None:
         """The request under its key, told apart by whom it acts for."""
-        key = self.idempotency_key if command.changes else None
+        key = idempotency_key(self.idempotency_key, KEY_HEADER) if command.changes else None
         if key is None:
             return None
-        if not 0 < len(key) <= IDEMPOTENCY_KEY_LEN_MAX:
-            raise BadRequest(f"Idempotency-Key has 1 to {IDEMPOTENCY_KEY_LEN_MAX} characters")
         proof = ""
         if isinstance(command, commands.RegisterAgent):
             # A registration may end the token it was made with, so a retry cannot prove it again.
@@ -270,7 +273,7 @@ class HttpCall(Call):
     def __init__(
         self,
         projects: Projects,
-        caller: Caller,
+        caller: Identified,
         *,
         path: Mapping[str, str],
         request: Any,
@@ -304,7 +307,7 @@ class HttpCall(Call):
 
     @property
     def idempotency_key(self) -> str | None:
-        return self._header("Idempotency-Key")
+        return self._header(KEY_HEADER)
 
     def _header(self, name: str) -> str | None:
         # Few requests have one, and asking the parsed headers costs more than looking.

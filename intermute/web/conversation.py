@@ -21,7 +21,7 @@ from intermute.web.errors import describe
 from intermute.web.outcome import Outcome, error_outcome
 from intermute.web.rpc import Methods, RpcCall, Work, finish_all, place_of, problem_of
 from intermute.web.trust import Trust
-from intermute.web.websocket import PIECE_LEN_MAX, Socket
+from intermute.web.websocket import Socket
 from intermute.wire import frames, rpc
 from intermute.wire.bodies import BadRequest
 from intermute.wire.rpc import Malformed, Request
@@ -298,7 +298,7 @@ class Conversation:
                 await self._arrived.park()
             answers: list[bytes] = []
             size = count = asked_len = 0
-            while self._asked and size <= PIECE_LEN_MAX:
+            while self._asked and size <= limits.SOCKET_PIECE_LEN_MAX:
                 asked = self._asked[0]
                 if answers and not asked.ready:
                     break

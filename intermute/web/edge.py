@@ -9,7 +9,7 @@ import trio
 from quart import Blueprint, Request, Response, request
 
 from intermute.project.directory import Projects
-from intermute.web.access import Caller, Denied, Proxies, identify, is_local
+from intermute.web.access import Denied, Identified, Proxies, identify, is_local
 from intermute.web.calls import HttpCall
 from intermute.web.errors import CallerDenied, response_of
 from intermute.web.guard import BODY, Scope
@@ -29,7 +29,7 @@ class Edge:
         self._keys = keys
         self._proxies = proxies
 
-    def identify(self, scope: Scope) -> Caller:
+    def identify(self, scope: Scope) -> Identified:
         """Who is calling.
 
         Raises:

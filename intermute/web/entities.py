@@ -8,7 +8,7 @@ from intermute.domain.commands import Command, DeleteEntity
 from intermute.domain.entities import decisions as domain
 from intermute.domain.entities.kinds import CUJ, INSIGHT, KINDS, TASK, Entity, Kind
 from intermute.domain.limits import ENTITIES_MAX, PAGE_MAX
-from intermute.domain.refusals import Code, Refusal
+from intermute.domain.refusals import Code, Refusal, quoted
 from intermute.domain.views import RemovedView
 from intermute.web.calls import Call
 from intermute.web.errors import Refused
@@ -107,13 +107,17 @@ def _project_of(kind: Kind, call: Call, named: str = "") -> str:
 def _foreign_id(entity_id: str) -> Refusal:
     return Refusal(
         Code.INVALID_REQUEST,
-        f"id {entity_id[:100]!r} was made for another project: leave it out to get a new one",
+        f"id {quoted(entity_id)} was made for another project: leave it out to get a new one",
     )
+
+
+_WITH_MORE = (TASK, INSIGHT, CUJ)
 
 
 def _register(kind: Kind) -> None:
     name, all_rule = kind.collection, f"/api/{kind.collection}"
-    one_rule = f"{all_rule}/<entity_id>"
+    # Where nothing stands below an entity, the rest of the path is its id.
+    one_rule = f"{all_rule}/<{'entity_id' if kind in _WITH_MORE else 'path:entity_id'}>"
     operations.command(f"{name}.create", "POST", all_rule)(partial(_create, kind))
     operations.query(f"{name}.list", all_rule)(partial(_list, kind))
     operations.query(f"{name}.get", one_rule)(partial(_get, kind))

@@ -7,13 +7,18 @@ from typing import Any
 
 from quart import Response, has_websocket_context, request
 from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing.exceptions import WebsocketMismatch
 
 from actors import ActorStopped, Overloaded
+from intermute.domain.limits import RETRY_SOON_MS
 from intermute.domain.refusals import Refusal
-from intermute.project.messages import CommandFailed, ProjectUnusable, StorageUnavailable
-from intermute.project.messages import Outcome as Done
+from intermute.project.messages import (
+    CommandFailed,
+    ProjectUnusable,
+    StorageUnavailable,
+    WriteOutcome,
+)
 from intermute.web.access import Denied
 from intermute.web.outcome import Outcome, error_outcome, refusal_outcome
 from intermute.web.problem import MEDIA_TYPE
@@ -55,7 +60,7 @@ def describe(error: Exception) -> Outcome:
 
 def _unavailable(code: str, detail: str, retry_after_s: float | None, **extra: object) -> Outcome:
     outcome = error_outcome(503, code, "Not available now", detail, **extra)
-    outcome.headers["Retry-After"] = str(max(1, round(retry_after_s or 1.0)))
+    outcome.headers["Retry-After"] = str(max(1, round(retry_after_s or RETRY_SOON_MS / 1000)))
     return outcome
 
 
@@ -90,7 +95,9 @@ def _stopped(error: ActorStopped) -> Outcome:
 
 def _storage(error: StorageUnavailable) -> Outcome:
     what = (
-        "nothing was done" if error.outcome is Done.NOT_DONE else "whether it was done is unknown"
+        "nothing was done"
+        if error.outcome is WriteOutcome.NOT_DONE
+        else "whether it was done is unknown"
     )
     detail = f"the project's storage failed ({error.kind}); {what}; it is safe to ask again"
     return _unavailable(
@@ -100,6 +107,8 @@ def _storage(error: StorageUnavailable) -> Outcome:
 
 def _http(error: HTTPException) -> Outcome:
     status = error.code or 500
+    if status in (404, 405) and has_websocket_context():
+        return error_outcome(404, "not_found", "Not Found", "there is no WebSocket at this path")
     code = _HTTP_CODES.get(status, "http_error")
     outcome = error_outcome(status, code, error.name, error.description or error.name)
     valid = getattr(error, "valid_methods", None)
@@ -111,7 +120,7 @@ def _http(error: HTTPException) -> Outcome:
 def _mismatch(error: WebsocketMismatch) -> Outcome:
     """A request where there is only a WebSocket, or the other way round."""
     if has_websocket_context():
-        return error_outcome(404, "not_found", "Not Found", "there is no WebSocket at this path")
+        return _http(NotFound())
     if request.method not in ("GET", "HEAD"):
         return _http(MethodNotAllowed(["GET"]))
     detail = "there is only a WebSocket at this path; open one"

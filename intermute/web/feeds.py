@@ -17,7 +17,7 @@ from intermute.domain.refusals import Code, Refusal
 from intermute.project.directory import NO_EVENTS, Reader
 from intermute.project.feeds import FeedEnded, Published, Subscriber, TooSlow, TypeFilter
 from intermute.project.messages import StorageUnavailable
-from intermute.web.access import Caller
+from intermute.web.access import Identified
 from intermute.web.calls import Call, HttpCall
 from intermute.web.conversation import Conversation
 from intermute.web.edge import Edge, respond
@@ -28,7 +28,8 @@ from intermute.web.rpc import Methods
 from intermute.web.trust import Trust
 from intermute.web.websocket import Socket
 from intermute.wire import frames
-from intermute.wire.bodies import BadRequest, decimal, line
+from intermute.wire.agents import read_agent_id
+from intermute.wire.bodies import decimal, line
 
 STREAM = "text/event-stream"
 operations = Operations()
@@ -99,7 +100,7 @@ async def open_feed(call: Call, agent_id: str | None, *, after: str | None, name
     if agent_id is None:
         project = call.project(call.query("project"))
     else:
-        agent_id = _agent_id(agent_id)
+        agent_id = read_agent_id(line(agent_id, "agent").strip("/"))
         project = call.project_for(call.query("project"), agent_id, domain_agents.not_found)
     # First of all whether it may, because waking a project is not for everybody.
     _head(call, project, agent_id)
@@ -116,13 +117,6 @@ async def open_feed(call: Call, agent_id: str | None, *, after: str | None, name
         )
     viewer = call.agent_id if agent_id is None else agent_id
     return Feed(call, project, agent_id, viewer, cursor, head, types)
-
-
-def _agent_id(text: str) -> str:
-    agent_id = line(text, "agent").strip("/").strip()
-    if not agent_id or len(agent_id) > limits.AGENT_ID_LEN_MAX:
-        raise BadRequest(f"agent required: 1 to {limits.AGENT_ID_LEN_MAX} characters")
-    return agent_id
 
 
 def _head(call: Call, project: str, agent_id: str | None) -> int:
@@ -316,7 +310,7 @@ def _handshake(edge: Edge, current: Request | Websocket) -> HttpCall:
 
 
 def _trust(edge: Edge, feed: Feed, current: Request | Websocket) -> Trust:
-    def look_again() -> Caller:
+    def look_again() -> Identified:
         again = _handshake(edge, current)
         with suppress(StorageUnavailable):
             _head(again, feed.project, feed.agent_id)

@@ -8,10 +8,19 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
 import attrs
 import trio
 
+from intermute.domain.limits import (
+    BODIES_UNFINISHED_LEN_MAX,
+    BODY_WAIT_MS,
+    HEADERS_LEN_MAX,
+    HEADERS_MAX,
+    TARGET_LEN_MAX,
+)
+from intermute.web.peers import is_unix_peer
 from intermute.web.problem import problem, problem_headers
 
 __all__ = ["BODY", "LOOPBACK_NAMES", "ASGIApp", "Guard", "HostPolicy", "Receive", "Scope", "Send"]
@@ -46,10 +55,12 @@ _WATCHED = frozenset(
 _WITH_JSON = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._~-]{1,253})(?::([0-9]{1,5}))?")
 _ORIGIN = re.compile(r"(https?)://(\S+)")
+_ABSOLUTE = re.compile(rb"http://([^/?#]*)(/.*)?", re.IGNORECASE | re.DOTALL)
 _JSON_TYPE = re.compile(
     r"application/(?:json|[a-z0-9][a-z0-9.!#$&^_-]{0,100}\+json)"
-    r"(?:[ \t]*;[ \t]*charset=\"?utf-8\"?)?[ \t]*"
+    r"((?:[ \t]*;(?:[ \t]*[a-z0-9!#$&^_.+-]+=(?:[^\s\";,]+|\"[^\"\\]*\"))?)*)[ \t]*"
 )
+_CHARSET = re.compile(r";[ \t]*charset=\"?([^\s\";]*)")
 
 
 def _folded(names: Iterable[str]) -> frozenset[str]:
@@ -61,10 +72,12 @@ class HostPolicy:
     """Which names this server answers to.
 
     `localhost`, `127.0.0.1` and `[::1]` always, at any port. `names` adds others: `name` for any
-    port, `name:port` for that one only; case does not matter, IPv6 addresses take brackets.
+    port, `name:port` for that one only; case does not matter, IPv6 addresses take brackets. `own`
+    are the names of the address it listens on, for which the same holds as for the first three.
     """
 
     names: frozenset[str] = attrs.field(factory=frozenset, converter=_folded)
+    own: frozenset[str] = attrs.field(factory=frozenset, converter=_folded)
 
     def __attrs_post_init__(self) -> None:
         for name in self.names:
@@ -79,7 +92,7 @@ class HostPolicy:
     def allows_origin(self, origin: str, host: str) -> bool:
         """Whether a page from `origin` may call the server it reached as `host`.
 
-        A loopback page must come from the same port: another port is another program's page.
+        A page of its own address must come from the same port: another port is another program's.
         A configured name is trusted as configured, because a proxy may have changed the port.
         """
         split = _ORIGIN.fullmatch(origin.lower())
@@ -91,13 +104,14 @@ class HostPolicy:
         own = _AUTHORITY.fullmatch(host.lower())
         default_port = "443" if split[1] == "https" else "80"
         return (
-            found[1] in LOOPBACK_NAMES
+            (found[1] in LOOPBACK_NAMES or found[1] in self.own)
             and own is not None
             and (found[2] or default_port) == (own[2] or default_port)
         )
 
     def _is_ours(self, name: str, authority: str) -> bool:
-        return name in LOOPBACK_NAMES or name in self.names or authority in self.names
+        known = name in LOOPBACK_NAMES or name in self.own
+        return known or name in self.names or authority in self.names
 
 
 @attrs.frozen
@@ -107,10 +121,12 @@ class _Refusal:
     headers: list[tuple[bytes, bytes]]
 
 
-def _refusal(status: int, code: str, title: str, detail: str) -> _Refusal:
-    body = problem(status, code, title, detail)
+def _refusal(
+    status: int, code: str, title: str, detail: str, *more: tuple[bytes, bytes], **extra: object
+) -> _Refusal:
+    body = problem(status, code, title, detail, **extra)
     # What is left of a refused request is not read, so the connection cannot be used again.
-    return _Refusal(status, body, problem_headers(body, (b"connection", b"close")))
+    return _Refusal(status, body, problem_headers(body, (b"connection", b"close"), *more))
 
 
 _BAD = "The request is malformed"
@@ -124,7 +140,8 @@ _BAD_TARGET = _refusal(
     400,
     "bad_request",
     _BAD,
-    "The request target must be a path that starts with a slash and decodes to UTF-8 without NUL.",
+    "The request target must be a path that starts with a slash and decodes to UTF-8 without NUL, "
+    "alone or behind http:// and the name of this server.",
 )
 _NO_HOST = _refusal(400, "bad_request", _BAD, "The Host header is missing.")
 _REPEATED = _refusal(
@@ -170,9 +187,17 @@ _CRUMBS = _refusal(
     400, "bad_request", _BAD, "The body arrives in too many small pieces; send larger chunks."
 )
 
+_CROWDED = _refusal(
+    503,
+    "overloaded",
+    "Too much is asked at once",
+    "Too many request bodies are under way; nothing was done. Ask again after a moment.",
+    (b"retry-after", b"1"),
+    retry_after_seconds=1,
+)
+
 # A chunk of one byte costs as much as one of a thousand, so that many of them are an attack.
 _PIECES_LEN_MAX = 1024
-_HEADERS_LEN_MAX = 100
 _PIECE_LEN_MIN = 64
 
 
@@ -189,6 +214,8 @@ class Guard:
             `server` has no port) may name any host or none: no browser can reach one.
         body_len_max: Bytes of one request body; more is answered 413 as soon as it is known.
         body_timeout_s: From the headers to the end of the body; 408 after that.
+        unfinished_len_max: Bytes of all bodies together of which only a part has come; whose next
+            piece is beyond that is answered 503.
         target_len_max: Bytes of path and query together; more is 414.
         headers_len_max: Bytes of all header names and values, or 100 headers; more is 431.
 
@@ -201,14 +228,17 @@ class Guard:
         *,
         hosts: HostPolicy,
         body_len_max: int,
-        body_timeout_s: float = 30.0,
-        target_len_max: int = 8192,
-        headers_len_max: int = 32 * 1024,
+        body_timeout_s: float = BODY_WAIT_MS / 1000,
+        unfinished_len_max: int = BODIES_UNFINISHED_LEN_MAX,
+        target_len_max: int = TARGET_LEN_MAX,
+        headers_len_max: int = HEADERS_LEN_MAX,
     ) -> None:
         self._app = app
         self._hosts = hosts
         self._body_len_max = body_len_max
         self._body_timeout_s = body_timeout_s
+        self._unfinished_len = 0
+        self._unfinished_len_max = unfinished_len_max
         self._target_len_max = target_len_max
         self._headers_len_max = headers_len_max
         self._too_large = _refusal(
@@ -245,11 +275,13 @@ class Guard:
             body = await self._read_body(receive, announced_len)
             if body is None:
                 return
-            if isinstance(body, bytes):
+            if not isinstance(body, bytes):
+                refusal = body
+            elif body and announced_len == UNANNOUNCED and not _is_json_request(scope):
+                refusal = _NOT_JSON
+            else:
                 scope[BODY] = body
                 receive = _replay(body, receive)
-            else:
-                refusal = body
         if refusal is None:
             await self._app(scope, receive, send)
         else:
@@ -276,27 +308,34 @@ class Guard:
         """The rest of a body that comes in pieces, after `message`, its first."""
         chunks: list[bytes] = []
         received_len = 0
-        pieces_len = 0
-        while message["type"] == "http.request":
-            chunk: bytes = message.get("body", b"")
-            if chunk:
-                received_len += len(chunk)
-                if received_len > self._body_len_max:
-                    return self._too_large
-                chunks.append(chunk)
-                pieces_len += 1
-                if pieces_len > _PIECES_LEN_MAX and pieces_len * _PIECE_LEN_MIN > received_len:
-                    return _CRUMBS
-            if not message.get("more_body", False):
-                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-            message = await receive()
-        return None
+        try:
+            while message["type"] == "http.request":
+                chunk: bytes = message.get("body", b"")
+                if chunk:
+                    received_len += len(chunk)
+                    self._unfinished_len += len(chunk)
+                    chunks.append(chunk)
+                    if received_len > self._body_len_max:
+                        return self._too_large
+                    if self._unfinished_len > self._unfinished_len_max:
+                        return _CROWDED
+                    few = received_len // _PIECE_LEN_MIN
+                    if len(chunks) > max(few, _PIECES_LEN_MAX):
+                        return _CRUMBS
+                if not message.get("more_body", False):
+                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                message = await receive()
+            return None
+        finally:
+            self._unfinished_len -= received_len
 
     def _judge(self, scope: Scope) -> tuple[_Refusal | None, int]:
         """What is wrong with the head of a request, if anything, and how long a body follows."""
         if scope["http_version"] not in ("1.1", "1.0"):
             return _BAD_VERSION, 0
         target: bytes = scope["raw_path"]
+        if not target.startswith(b"/"):
+            target = _use_absolute(scope)
         path: str = scope["path"]
         if not target.startswith(b"/") or "\x00" in path or "\ufffd" in path:
             return _BAD_TARGET, 0
@@ -310,7 +349,7 @@ class Guard:
                 if name in heads:
                     return _REPEATED, 0
                 heads[name] = value
-        if headers_len > self._headers_len_max or len(scope["headers"]) > _HEADERS_LEN_MAX:
+        if headers_len > self._headers_len_max or len(scope["headers"]) > HEADERS_MAX:
             return _LARGE_HEADERS, 0
         return self._judge_source(scope, heads) or self._judge_body(scope, heads)
 
@@ -318,7 +357,7 @@ class Guard:
         """Whether a browser could have been made to send this by somebody else's page."""
         raw_host = heads.get(b"host")
         host = "" if raw_host is None else raw_host.decode("latin-1")
-        if not _is_unix_peer(scope):
+        if not is_unix_peer(scope):
             if not host:
                 return _NO_HOST, 0
             if not self._allows_host(host):
@@ -348,19 +387,42 @@ class Guard:
         if announced_len:
             if heads.get(b"content-encoding", b"identity").lower() != b"identity":
                 return _ENCODED, 0
-            if scope.get("method") in _WITH_JSON and not _is_json(heads.get(b"content-type", b"")):
+            # What comes in chunks may turn out to be no body at all.
+            if not chunked and not _has_json(scope, heads.get(b"content-type", b"")):
                 return _NOT_JSON, 0
         return None, announced_len
 
 
+def _use_absolute(scope: Scope) -> bytes:
+    """Take a target of the form `http://authority/path` apart, as its sender means it.
+
+    The authority stands for the Host header from then on. Anything else stays what it was.
+    """
+    target: bytes = scope["raw_path"]
+    found = _ABSOLUTE.fullmatch(target)
+    if found is None:
+        return target
+    path = found[2] or b"/"
+    scope["raw_path"], scope["path"] = path, unquote(path.decode("latin-1"))
+    scope["headers"] = [
+        (name, found[1] if name == b"host" else value) for name, value in scope["headers"]
+    ]
+    return path
+
+
+def _has_json(scope: Scope, content_type: bytes) -> bool:
+    """Whether the body is JSON, where it must be."""
+    return scope.get("method") not in _WITH_JSON or _is_json(content_type)
+
+
+def _is_json_request(scope: Scope) -> bool:
+    return _has_json(scope, dict(scope["headers"]).get(b"content-type", b""))
+
+
 @lru_cache(maxsize=64)
 def _is_json(content_type: bytes) -> bool:
-    return _JSON_TYPE.fullmatch(content_type.decode("latin-1").lower()) is not None
-
-
-def _is_unix_peer(scope: Scope) -> bool:
-    server = scope.get("server")
-    return scope.get("client") is None and server is not None and server[1] is None
+    found = _JSON_TYPE.fullmatch(content_type.decode("latin-1").lower())
+    return found is not None and {"utf-8", "utf8"}.issuperset(_CHARSET.findall(found[1]))
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -1,21 +1,29 @@
 """HTTP/1.1 and the WebSocket handshake as this server speaks them, on top of Hypercorn's."""
 
-from typing import Any
+from typing import Any, cast
 
 import h11
-from hypercorn.events import Closed, Event, RawData
-from hypercorn.protocol.events import StreamClosed
-from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
-from hypercorn.protocol.ws_stream import WSStream
+from hypercorn.events import Closed, RawData
+from hypercorn.protocol.events import Request, StreamClosed
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
+from hypercorn.protocol.ws_stream import FrameTooLargeError, WSStream
+from wsproto.connection import ConnectionState
+from wsproto.events import CloseConnection, Message, Ping
+from wsproto.frame_protocol import CloseReason
 
 from intermute.web.problem import problem, problem_headers
 
-__all__ = ["Http1"]
+__all__ = ["Http1", "handshake_fault"]
 
 _PROTOCOL_ERRORS = {
     400: ("bad_request", "The request is malformed"),
     431: ("headers_too_large", "The headers are too large"),
+    501: ("not_implemented", "The body is sent in a way that is not read here"),
 }
+_UNREADABLE = "It is not an HTTP request this server reads."
+_BAD_VERSION = "A WebSocket is opened with Sec-WebSocket-Version: 13."
+_ONLY_VERSION = (b"sec-websocket-version", b"13")
+_EXTENSIONS = b"sec-websocket-extensions"
 
 
 class _Peer(h11.Connection):
@@ -61,25 +69,46 @@ class Http1(H11Protocol):
             await self.send(RawData(data=data))
 
     async def _create_stream(self, request: h11.Request) -> None:
-        if not _is_whole_handshake(request):
-            await self._send_error_response(400)
+        if not _asks_for_websocket(request):
+            await super()._create_stream(request)
+            return
+        fault = handshake_fault(request)
+        if fault is not None:
+            await self._send_error_response(400, fault)
             await self.send(Closed())
             return
-        extensions = b"sec-websocket-extensions"
-        if any(name == extensions for name, _ in request.headers):
-            # Compression is declined: wsproto inflates a frame without a bound.
-            request = h11.Request(
-                method=request.method,
-                target=request.target,
-                headers=[header for header in request.headers if header[0] != extensions],
-                http_version=request.http_version,
+        stream = _Websocket(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        self.stream = stream
+        self.connection = H11WSConnection(cast(h11.Connection, self.connection))
+        # Compression is declined: wsproto inflates a frame without a bound.
+        headers = [header for header in request.headers if header[0] != _EXTENSIONS]
+        await stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=headers,
+                http_version=request.http_version.decode(),
+                method="GET",
+                raw_path=request.target,
+                state=self.connection_state,
             )
-        await super()._create_stream(request)
+        )
 
-    async def _send_error_response(self, status_code: int) -> None:
-        code, title = _PROTOCOL_ERRORS.get(status_code, _PROTOCOL_ERRORS[400])
-        body = problem(status_code, code, title, "It is not an HTTP request this server reads.")
-        headers = problem_headers(body, (b"connection", b"close"))
+    async def _send_error_response(self, status_code: int, detail: str = _UNREADABLE) -> None:
+        status_code = status_code if status_code in _PROTOCOL_ERRORS else 400
+        code, title = _PROTOCOL_ERRORS[status_code]
+        body = problem(status_code, code, title, detail)
+        more = (_ONLY_VERSION,) if detail is _BAD_VERSION else ()
+        headers = problem_headers(body, (b"connection", b"close"), *more)
         answer = h11.Response(status_code=status_code, headers=headers)
         try:
             head = self.connection.send(answer)
@@ -90,22 +119,55 @@ class Http1(H11Protocol):
         # In one piece, because the app may be answering at the same time.
         await self.send(RawData(b"".join(whole)))
 
-    async def handle(self, event: Event) -> None:
-        await super().handle(event)
-        stream = self.stream
-        if isinstance(stream, WSStream) and stream.buffer.length > stream.buffer.max_length:
-            # Close 1009 was sent, but Hypercorn would go on collecting the message.
-            await self.stream_send(StreamClosed(stream_id=STREAM_ID))
+
+class _Websocket(WSStream):
+    """A WebSocket that says why before it ends at the fault of its peer."""
+
+    async def _handle_events(self) -> None:
+        for event in self.connection.events():
+            if isinstance(event, Message):
+                try:
+                    self.buffer.extend(event)
+                except FrameTooLargeError:
+                    await self._end(CloseConnection(code=CloseReason.MESSAGE_TOO_BIG))
+                    return
+                if event.message_finished:
+                    assert self.app_put is not None
+                    await self.app_put(self.buffer.to_message())
+                    self.buffer.clear()
+            elif isinstance(event, Ping):
+                await self._send_wsproto_event(event.response())
+            elif isinstance(event, CloseConnection):
+                # It is the peer's own, or what wsproto makes of a frame against the rules.
+                asked = self.connection.state is ConnectionState.REMOTE_CLOSING
+                await self._end(event.response() if asked else event)
+                return
+
+    async def _end(self, close: CloseConnection) -> None:
+        """Send a close frame, unless one was sent already, and nothing after it."""
+        await self._send_wsproto_event(close)
+        await self.send(StreamClosed(stream_id=self.stream_id))
 
 
-def _is_whole_handshake(request: h11.Request) -> bool:
-    """Whether a request that wants a WebSocket has all that it needs; any other request has."""
-    heads = {name: value.strip().lower() for name, value in request.headers}
-    if heads.get(b"upgrade") != b"websocket" or request.method != b"GET":
-        return True
-    tokens = [token.strip() for token in heads.get(b"connection", b"").split(b",")]
-    if b"upgrade" not in tokens:
-        return True
-    if request.http_version != b"1.1":
+def _asks_for_websocket(request: h11.Request) -> bool:
+    upgrade = connection = b""
+    for name, value in request.headers:
+        if name == b"upgrade":
+            upgrade = value.strip().lower()
+        elif name == b"connection":
+            connection = value.lower()
+    if upgrade != b"websocket" or request.method.upper() != b"GET":
         return False
-    return heads.get(b"sec-websocket-version") == b"13" and b"sec-websocket-key" in heads
+    return b"upgrade" in [token.strip() for token in connection.split(b",")]
+
+
+def handshake_fault(request: h11.Request) -> str | None:
+    """What is wrong with a request that asks for a WebSocket; None for any other request."""
+    if not _asks_for_websocket(request):
+        return None
+    if request.http_version != b"1.1":
+        return "A WebSocket is opened with HTTP/1.1."
+    heads = {name: value.strip() for name, value in request.headers}
+    if b"sec-websocket-key" not in heads:
+        return "A WebSocket is opened with a Sec-WebSocket-Key, which is missing."
+    return None if heads.get(b"sec-websocket-version") == b"13" else _BAD_VERSION

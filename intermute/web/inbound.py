@@ -6,11 +6,9 @@ from typing import Any
 
 import trio
 
-__all__ = ["INBOUND_BYTES_MAX", "INBOUND_LEN_MAX", "Inbound"]
+from intermute.domain.limits import INBOUND_BYTES_MAX, INBOUND_LEN_MAX
 
-# What may wait for an app that does not receive; then the client is stopped by its own socket.
-INBOUND_LEN_MAX = 64
-INBOUND_BYTES_MAX = 512 * 1024
+__all__ = ["Inbound"]
 
 _BODY = "http.request"
 _MESSAGE = "websocket.receive"

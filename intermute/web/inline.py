@@ -7,7 +7,7 @@ from quart.utils import encode_headers
 from quart.wrappers.response import DataBody
 from quart_trio.asgi import TrioASGIHTTPConnection
 
-from intermute.web.paths import keep_encoded_slashes
+from intermute.web.paths import use_path
 
 
 class InlineConnection(TrioASGIHTTPConnection):
@@ -21,7 +21,7 @@ class InlineConnection(TrioASGIHTTPConnection):
     """
 
     def __init__(self, app: Any, scope: HTTPScope) -> None:
-        keep_encoded_slashes(scope)
+        use_path(scope)
         super().__init__(app, scope)
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:

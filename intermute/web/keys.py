@@ -21,12 +21,12 @@ from typing import Any
 import attrs
 import yaml
 
+from intermute.domain import limits
 from intermute.domain.projects import INVALID_NAME, normalise_project
 
 _log = logging.getLogger(__name__)
 
 __all__ = [
-    "FILE_LEN_MAX",
     "KeyMatch",
     "KeyStore",
     "Keyring",
@@ -35,9 +35,6 @@ __all__ = [
     "ensure",
     "load",
 ]
-
-FILE_LEN_MAX = 256 * 1024
-RELOAD_PERIOD_S = 1.0
 
 _KEY = re.compile(r"imk_([A-Za-z0-9]{8,12})_[A-Za-z0-9_-]{43}")
 _KEY_ID = re.compile(r"[A-Za-z0-9]{1,64}")
@@ -104,8 +101,8 @@ class Keyring:
 class KeyStore:
     """A keys file that is read again when it changes.
 
-    A file that breaks after it was read once leaves the last good keys in force; `last_error`
-    then says what is wrong until a good file is read.
+    A file that breaks after it was read once leaves the last good keys in force, and the log says
+    what is wrong each time that it has changed and is no better.
 
     Raises:
         KeysFileError: On construction, when the file cannot be used.
@@ -116,7 +113,6 @@ class KeyStore:
         self._mark = _mark(self._path)
         self._keyring = load(self._path)
         self._looked_at_s: float | None = None
-        self.last_error: KeysFileError | None = None
 
     def current(self, now_s: float) -> Keyring:
         """The keys as of now, at most a second old.
@@ -124,30 +120,27 @@ class KeyStore:
         Args:
             now_s: Any monotonic clock, in seconds; the same one each time.
         """
-        if self._looked_at_s is None or now_s - self._looked_at_s >= RELOAD_PERIOD_S:
+        if self._looked_at_s is None or now_s - self._looked_at_s >= limits.KEYS_LOOK_MS / 1000:
             self._looked_at_s = now_s
             if _mark(self._path) != self._mark:
                 self.reload()
         return self._keyring
 
     def reload(self) -> None:
-        """Read the file now. Never raises for a bad file: see `last_error`."""
+        """Read the file now. Never raises for a bad file: the log says what is wrong with it."""
         # Marked before reading, so that a change during the read is seen the next time.
         self._mark = _mark(self._path)
         try:
             self._keyring = load(self._path)
         except KeysFileError as error:
-            self.last_error = error
             _log.warning("the keys file was not read, the keys from before stay: %s", error)
-        else:
-            self.last_error = None
 
 
 def load(path: str | os.PathLike[str]) -> Keyring:
     """Read a keys file.
 
     Raises:
-        KeysFileError: It is missing, larger than `FILE_LEN_MAX` bytes, not YAML, not of the
+        KeysFileError: It is missing, larger than `KEYS_FILE_LEN_MAX` bytes, not YAML, not of the
             expected form, or lists one key under two projects.
     """
     return _to_keyring(_read(Path(path)), Path(path))
@@ -258,11 +251,11 @@ def _read(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise KeysFileError(f"{path}: not a regular file")
-            raw = file.read(FILE_LEN_MAX + 1)
+            raw = file.read(limits.KEYS_FILE_LEN_MAX + 1)
     except OSError as error:
         raise KeysFileError(f"{path}: {error.strerror}") from None
-    if len(raw) > FILE_LEN_MAX:
-        raise KeysFileError(f"{path}: larger than {FILE_LEN_MAX} bytes")
+    if len(raw) > limits.KEYS_FILE_LEN_MAX:
+        raise KeysFileError(f"{path}: larger than {limits.KEYS_FILE_LEN_MAX} bytes")
     problem: str | None = None
     document: Any = None
     try:

@@ -2,27 +2,34 @@
 
 import errno
 import os
+import re
 import resource
 import socket
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
 
-from intermute.domain.limits import CONNECTIONS_MAX, DESCRIPTORS_RESERVED
+from intermute.domain.limits import (
+    BACKLOG_MAX,
+    CONNECTIONS_MAX,
+    DESCRIPTORS_RESERVED,
+    SOCKET_BUFFER_LEN,
+)
 
 __all__ = [
     "ListenError",
     "address_of",
     "close_listeners",
     "connections_within",
+    "names_of_host",
     "open_tcp_listeners",
     "open_unix_listener",
     "raise_descriptor_limit",
 ]
 
-BACKLOG_LEN = 1024
-SOCKET_BUFFER_LEN = 128 * 1024
+_HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _ABSENT = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
@@ -44,7 +51,7 @@ def open_tcp_listeners(host: str, port: int, *, user_timeout_ms: int) -> list[so
     Raises:
         ListenError: The host is unknown or an address is taken; nothing stays open.
     """
-    name = host.strip().removeprefix("[").removesuffix("]")
+    name = _plain(host)
     shown = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
     opened: list[socket.socket] = []
     absent: OSError | None = None
@@ -72,6 +79,25 @@ def open_tcp_listeners(host: str, port: int, *, user_timeout_ms: int) -> list[so
     return opened
 
 
+def names_of_host(host: str) -> tuple[str, ...]:
+    """How clients address a server that was told to listen on `host`: as that host, if it is one.
+
+    Every interface at once is no name; who listens on all has to say what the names are.
+    """
+    name = _plain(host)
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return (name,) if _HOST_NAME.fullmatch(name) else ()
+    if address.is_unspecified:
+        return ()
+    return (str(address),) if address.version == 4 else (f"[{address.compressed.split('%')[0]}]",)
+
+
+def _plain(host: str) -> str:
+    return host.strip().removeprefix("[").removesuffix("]")
+
+
 def _listen_on(family: int, address: tuple[Any, ...], user_timeout_ms: int) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -83,7 +109,7 @@ def _listen_on(family: int, address: tuple[Any, ...], user_timeout_ms: int) -> s
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
-        sock.listen(BACKLOG_LEN)
+        sock.listen(BACKLOG_MAX)
         sock.setblocking(False)
     except OSError:
         sock.close()
@@ -108,7 +134,7 @@ def open_unix_listener(path: str | os.PathLike[str], mode: int = 0o660) -> socke
             os.fchmod(sock.fileno(), mode)
             sock.bind(name)
             os.chmod(name, mode)
-            sock.listen(BACKLOG_LEN)
+            sock.listen(BACKLOG_MAX)
             sock.setblocking(False)
         except OSError:
             sock.close()

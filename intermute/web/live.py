@@ -58,7 +58,7 @@ async def _deliver(call: Call, project: str, transport: str, told: Told) -> Outc
     sent = SentView(sent.message_id, sent.cursor, sent.denied, delivery)
     if transport == LIVE and any(result in (FAILED, PENDING) for result in delivery.values()):
         return _failed(sent, {name: reason for name, reason in reasons.items() if reason})
-    return Outcome(200, wire.sent(sent))
+    return Outcome(200, wire.sent(sent, live=transport == LIVE))
 
 
 def _injection(call: Call, project: str, poke: PeerWindowPoke) -> Injection:

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from intermute.domain import agents as domain_agents
 from intermute.domain import messages as domain
 from intermute.domain.limits import (
-    AGENT_ID_LEN_MAX,
     INBOX_PAGE_DEFAULT,
     PAGE_MAX,
     STALE_ACK_TTL_DEFAULT_MS,
@@ -20,7 +19,8 @@ from intermute.web.live import follow_up
 from intermute.web.operations import Asking, Operations
 from intermute.web.outcome import Outcome
 from intermute.wire import messages as wire
-from intermute.wire.bodies import BadRequest, cursor, decimal, flag, line
+from intermute.wire.agents import read_agent_id
+from intermute.wire.bodies import BadRequest, cursor, decimal, flag
 
 NO_MESSAGES = MessagePage()
 NO_MAIL = MailboxView(0, 0)
@@ -32,7 +32,7 @@ operations = Operations()
 def send(call: Call) -> Asking:
     body = wire.read_send(call.members())
     command = wire.send(body)
-    project = _senders_project(call, body.project, command.sender)
+    project = call.project_of_agent(body.project, command.sender)
     tag = None if command.message_id is None else tag_of(command.message_id)
     if tag is not None and tag != call.projects.tag_of(project):
         raise BadRequest("id is of the form that this server gives to messages of other projects")
@@ -44,7 +44,7 @@ def send(call: Call) -> Asking:
 def broadcast(call: Call) -> Asking:
     body = wire.read_broadcast(call.members())
     command = wire.broadcast(body)
-    project = _senders_project(call, body.project, command.sender)
+    project = call.project_of_agent(body.project, command.sender)
     return Asking(project, command, wire.broadcasted)
 
 
@@ -90,7 +90,7 @@ def mark_many_acked(call: Call) -> Asking:
     return _mark_many(call, domain.ACK)
 
 
-@operations.query("inbox.list", "/api/inbox/<path:agent_id>")
+@operations.query("inbox.list", "/api/inbox/<inbox:agent_id>")
 async def inbox(call: Call) -> Outcome:
     agent_id, project = _owner(call)
     after = cursor(call.query("since_cursor"), default=0)
@@ -105,14 +105,14 @@ async def inbox(call: Call) -> Outcome:
     return Outcome(200, wire.messages(page, agent_id, after=after))
 
 
-@operations.query("inbox.counts", "/api/inbox/<path:agent_id>/counts")
+@operations.query("inbox.counts", "/api/inbox/<inbox:agent_id>/counts")
 async def counts(call: Call) -> Outcome:
     agent_id, project = _owner(call)
     view = call.read_as(project, agent_id, lambda reader: reader.mailbox(agent_id), empty=NO_MAIL)
     return Outcome(200, wire.counts(view))
 
 
-@operations.query("inbox.stale_acks", "/api/inbox/<path:agent_id>/stale-acks")
+@operations.query("inbox.stale_acks", "/api/inbox/<inbox:agent_id>/stale-acks")
 async def stale_acks(call: Call) -> Outcome:
     agent_id, project = _owner(call)
     default_s = STALE_ACK_TTL_DEFAULT_MS // 1000
@@ -131,16 +131,6 @@ async def stale_acks(call: Call) -> Outcome:
     return Outcome(200, body)
 
 
-def _senders_project(call: Call, named: str, sender: str) -> str:
-    """The named project, or the one whose agent the sender is: where its own inbox is."""
-    if not named.strip() and call.caller.project is None:
-        tag = tag_of(sender)
-        found = None if tag is None else call.projects.name_of(tag)
-        if found is not None:
-            return found
-    return call.project(named)
-
-
 def _refuse_foreign(call: Call, project: str, recipients: Iterable[str]) -> None:
     """An agent of another project has no inbox in this one, so the message would reach nobody."""
     for agent_id in recipients:
@@ -155,9 +145,7 @@ def _project_of(call: Call, message_id: str) -> str:
 
 def _owner(call: Call) -> tuple[str, str]:
     """Whose inbox it is, and in which project."""
-    agent_id = line(call.path("agent_id"), "agent")
-    if not agent_id or len(agent_id) > AGENT_ID_LEN_MAX:
-        raise BadRequest(f"agent required: 1 to {AGENT_ID_LEN_MAX} characters")
+    agent_id = read_agent_id(call.path("agent_id"))
     return agent_id, call.project_for(call.query("project"), agent_id, domain_agents.not_found)
 
 
@@ -172,5 +160,5 @@ def _mark(call: Call, mark: str) -> Asking:
 def _mark_many(call: Call, mark: str) -> Asking:
     body = wire.read_marks(call.members())
     command = wire.marks(body, mark, agent_id=call.agent_id)
-    project = _senders_project(call, body.project or call.query("project") or "", command.agent_id)
+    project = call.project_of_agent(body.project or call.query("project") or "", command.agent_id)
     return Asking(project, command, wire.marked_many)

@@ -32,7 +32,7 @@ class Asking:
         follow: What is left to do once the command is durable, if anything; it may wait, and
             answers instead. Only called for accepted commands.
         held: `follow` has to run, if only to be cancelled at once, even when whoever asked has
-            left before the command was durable: it undoes what is of no use to nobody.
+            left before the command was durable: it undoes what is of no use to anybody.
     """
 
     project: str

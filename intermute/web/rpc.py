@@ -13,10 +13,11 @@ import trio
 
 from actors import ActorStopped, Overloaded
 from intermute.domain import limits
-from intermute.domain.refusals import Code, Refusal
+from intermute.domain.refusals import Code, Refusal, quoted
+from intermute.globs import Work as PatternWork
 from intermute.project.directory import Asked, Projects
 from intermute.project.messages import Sending, StorageUnavailable, Told
-from intermute.web.access import Caller
+from intermute.web.access import Identified
 from intermute.web.calls import Call
 from intermute.web.errors import describe
 from intermute.web.operations import Asking, Operation, Operations
@@ -38,7 +39,7 @@ class RpcCall(Call):
     def __init__(
         self,
         projects: Projects,
-        caller: Caller,
+        caller: Identified,
         request: Request,
         *,
         project: str | None = None,
@@ -208,7 +209,9 @@ class Methods:
         works: list[Work] = []
         lots: dict[str, Lot] = {}
         every: list[Lot] = []
+        reading = PatternWork(limits.PATTERN_READ_WORK_MAX)
         for name, call in calls:
+            call.reading = reading
             work = self._begin(name, call)
             works.append(work)
             if work.asking is None:
@@ -257,7 +260,7 @@ async def _settled(running: Awaitable[Outcome]) -> Outcome:
 
 
 def _unknown(name: str) -> Outcome:
-    detail = f"there is no operation {name[:100]!r}; rpc.discover on a WebSocket lists them all"
+    detail = f"there is no operation {quoted(name)}; rpc.discover on a WebSocket lists them all"
     return error_outcome(404, "method_not_found", "No such method", detail)
 
 

@@ -27,38 +27,21 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import wrap_app
 from wsproto.utilities import ProtocolError as WebsocketProtocolError
 
-from intermute.domain.limits import CONNECTIONS_MAX, SOCKET_MESSAGE_LEN_MAX
+from intermute.domain import limits as bounds
 from intermute.web import sockets as direct
 from intermute.web.admission import REFUSAL, Admission, Admitted, is_refusable
 from intermute.web.collector import Collector
 from intermute.web.guard import ASGIApp
 from intermute.web.http1 import Http1
 from intermute.web.inbound import Inbound
-from intermute.web.listeners import (
-    ListenError,
-    address_of,
-    close_listeners,
-    open_tcp_listeners,
-    open_unix_listener,
-)
-from intermute.web.peers import PEER, Peer
+from intermute.web.listeners import close_listeners
+from intermute.web.peers import PEER, Peer, Turn
 
-__all__ = [
-    "ListenError",
-    "ServerLimits",
-    "address_of",
-    "open_tcp_listeners",
-    "open_unix_listener",
-    "serve",
-]
+__all__ = ["ServerLimits", "serve"]
 
 RECEIVE_LEN_MAX = 64 * 1024
 WRITES_IN_A_ROW_MAX = 16
 ACCEPTS_IN_A_ROW_MAX = 64
-# How long a peer is read after its last answer, so that the answer is not lost to a reset.
-LINGER_S = 1.0
-# How long what still runs for a peer that went away may take to notice.
-LEAVE_S = 1.0
 _ACCEPT_PAUSE_S = 0.1
 _ACCEPT_OUT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
@@ -78,6 +61,7 @@ class ServerLimits:
         body_timeout_s: From there to the end of its body. What guards the app may answer sooner.
         idle_timeout_s: Between requests on one connection.
         send_timeout_s: For one piece of an answer or one frame; then the peer is cut off.
+        look_s: Between two looks whether a peer that is not read just now has gone.
         graceful_timeout_s: From the shutdown signal to the end of the last request.
         headers_len_max: Request line and headers; more is 431.
         websocket_message_len_max: One inbound message; more is close 1009.
@@ -85,16 +69,17 @@ class ServerLimits:
         websocket_idle_timeout_s: Without a byte from its client, not even the answer to a ping.
     """
 
-    connections_max: int = CONNECTIONS_MAX
-    header_timeout_s: float = 10.0
-    body_timeout_s: float = 35.0
-    idle_timeout_s: float = 75.0
-    send_timeout_s: float = 5.0
-    graceful_timeout_s: float = 4.0
-    headers_len_max: int = 32 * 1024
-    websocket_message_len_max: int = SOCKET_MESSAGE_LEN_MAX
-    websocket_ping_interval_s: float = 20.0
-    websocket_idle_timeout_s: float = 60.0
+    connections_max: int = bounds.CONNECTIONS_MAX
+    header_timeout_s: float = bounds.HEADERS_WAIT_MS / 1000
+    body_timeout_s: float = bounds.CONNECTION_BODY_WAIT_MS / 1000
+    idle_timeout_s: float = bounds.CONNECTION_IDLE_MS / 1000
+    send_timeout_s: float = bounds.SEND_MAX_MS / 1000
+    look_s: float = bounds.PEER_LOOK_MS / 1000
+    graceful_timeout_s: float = bounds.SHUTDOWN_REQUESTS_MS / 1000
+    headers_len_max: int = bounds.HEADERS_LEN_MAX
+    websocket_message_len_max: int = bounds.SOCKET_MESSAGE_LEN_MAX
+    websocket_ping_interval_s: float = bounds.SOCKET_PING_MS / 1000
+    websocket_idle_timeout_s: float = bounds.SOCKET_IDLE_MS / 1000
 
 
 class _Tasks(TaskGroup):
@@ -169,11 +154,12 @@ class _Connection:
                 server,
                 self._send,
             )
+            self._protocol.can_read = Turn(self._peer, self._limits.look_s)
             with self._reading:
                 await self._read()
             self._peer.leave()
             tasks.pinging.cancel()
-            nursery.cancel_scope.deadline = trio.current_time() + LEAVE_S
+            nursery.cancel_scope.deadline = trio.current_time() + bounds.LEAVE_MS / 1000
             await self._protocol.handle(Closed())
 
     def stop(self, deadline_s: float) -> None:
@@ -204,6 +190,9 @@ class _Connection:
             if self._admission.is_full() and self._is_between_requests() and is_refusable(data):
                 await self._refuse()
             elif not self._discarding:
+                if isinstance(self._protocol.stream, WSStream):
+                    # A client is not idle while it is the server that does not read it.
+                    self._read_until(float("inf"))
                 await self._protocol.handle(RawData(data))
                 if isinstance(self._protocol.stream, WSStream) and not self._discarding:
                     self._read_until(self._limits.websocket_idle_timeout_s)
@@ -337,7 +326,7 @@ class _Connection:
         """Say that nothing follows, then read on for a moment and throw it away."""
         self._discarding = True
         self._idle = False
-        self._read_until(LINGER_S)
+        self._read_until(bounds.LINGER_MS / 1000)
         # Shielded, because the end of a response cancels the handler that is sending it; every
         # holder of the lock has a deadline.
         with trio.CancelScope(shield=True):
@@ -382,7 +371,7 @@ class _Server:
         """Accept what is in the backlog already, up to a bound.
 
         Each await lets every other task have a turn, and while many projects commit that takes so
-        long that a connection at the end of a backlog waited for seconds.
+        long that a connection at the end of a backlog would wait for seconds.
         """
         for _ in range(min(ACCEPTS_IN_A_ROW_MAX, self._slots.value)):
             try:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import trio
 
 from intermute.domain.limits import CALLER_BELIEVED_MS
-from intermute.web.access import Caller
+from intermute.web.access import Identified
 from intermute.web.errors import CallerDenied, Refused
 
 
@@ -16,7 +16,7 @@ class Trust:
         look_again: Identifies the caller anew; raises CallerDenied or Refused.
     """
 
-    def __init__(self, caller: Caller, look_again: Callable[[], Caller]) -> None:
+    def __init__(self, caller: Identified, look_again: Callable[[], Identified]) -> None:
         self.caller = caller
         self._look_again = look_again
         self._until_s = trio.current_time() + CALLER_BELIEVED_MS / 1000

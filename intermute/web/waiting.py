@@ -1,9 +1,11 @@
 """Waiting for a reservation: calls that are held open, and operations on tickets."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 import trio
+from msgspec.structs import replace
 
 from actors import ActorStopped
 from intermute.domain import limits
@@ -13,9 +15,9 @@ from intermute.domain.commands import (
     Command,
     ConfirmGrant,
     DescribeTicket,
+    HangUp,
     Heartbeat,
     QueuePaths,
-    ReleaseReservation,
     ReservePaths,
 )
 from intermute.domain.conflicts import conflict_refusal
@@ -36,7 +38,6 @@ from intermute.web.outcome import Outcome, refusal_outcome
 from intermute.wire import reservations as wire_reservations
 from intermute.wire import waiting as wire
 from intermute.wire.bodies import BadRequest, decimal, line
-from intermute.wire.reservations import queued
 
 NO_TICKETS: list[TicketView] = []
 operations = Operations()
@@ -52,7 +53,8 @@ def waiting(call: Call, project: str, command: QueuePaths) -> Asking:
         raise BadRequest(_NOT_TOGETHER)
     follow: Callable[[Told], Awaitable[Outcome]] = partial(_show_queued, call)
     if command.held_open:
-        follow = OpenCall(call, project, command).follow
+        open_call = OpenCall(call, project, command)
+        command, follow = open_call.command, open_call.follow
     return Asking(project, command, follow=follow, held=command.held_open)
 
 
@@ -70,23 +72,30 @@ def _granted(call: Call, view: ReservationView) -> Outcome:
     return Outcome(201, wire_reservations.reservation(view, now_us=call.now_us()))
 
 
+class _Left(Exception):
+    """Whoever asked has gone, which the server may not have noticed yet."""
+
+
 class OpenCall:
     """A call that is held open until the paths are granted, its time is over, or its client leaves.
 
-    Whatever the end, nothing is left behind that nobody knows of: a ticket whose call has ended is
-    cancelled, and a grant that nobody will hear of is given back. What is answered was confirmed,
-    so it is a whole lease.
+    Whatever the end, nothing is left behind that nobody knows of: a call that is not answered hangs
+    up, and gives up what it alone has asked for, see `intermute.domain.calls`. What is answered was
+    confirmed, so it is a whole lease.
+
+    Attributes:
+        command: What it asks for, with its number.
     """
 
     def __init__(self, call: Call, project: str, command: QueuePaths) -> None:
         self._call = call
         self._project = project
-        self._command = command
+        self._number = call.projects.open_calls.next_number()
+        self.command = replace(command, call=self._number)
         self._since_s = trio.current_time()
         self._until_s = self._since_s + command.wait_ms / 1000
-        # Whether nothing is to be undone any more, and the lease that is given back otherwise.
-        self._settled = False
-        self._lease: str | None = None
+        # The ticket that the call is to hang up on if it is not answered.
+        self._ticket_id: str | None = None
 
     async def follow(self, told: Told) -> Outcome:
         """Wait, from the decision that made the ticket. Ends when the client has gone.
@@ -94,11 +103,15 @@ class OpenCall:
         Raises:
             ActorStopped, Overloaded, StorageUnavailable, CommandFailed.
 
-        Cancellation: at any time; the ticket, or the grant, is given up.
+        Cancellation: at any time; the call hangs up.
         """
         found: Outcome | None = None
-        with self._call.until_left():
-            found = await self._wait(told)
+        try:
+            with suppress(_Left), self._call.until_left():
+                found = await self._wait(told)
+        finally:
+            if self._ticket_id is not None:
+                self._tell(self._hang_up(self._ticket_id))
         return found or refusal_outcome(_NOBODY_LISTENS)
 
     async def _wait(self, told: Told) -> Outcome:
@@ -110,69 +123,62 @@ class OpenCall:
             if answer.reservation is not None:
                 return place(_granted(self._call, answer.reservation), told)
             assert answer.ticket is not None
+            self._ticket_id = answer.ticket.ticket_id
             try:
                 outcome = await self._hold(answer.ticket, look=look)
             except HungUp:
                 raise ActorStopped("the server stops", 1.0) from None
+            self._ticket_id = None
             if outcome is not None:
                 return outcome
             # The place in the line was lost through no fault of the client: begin anew.
+            await self._stay()
             told, look = await self._ask_again(), False
+
+    async def _stay(self) -> None:
+        """Go no further for a client that has gone.
+
+        Raises:
+            _Left: It has.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._call.has_left():
+            raise _Left
 
     async def _ask_again(self) -> Told:
         left_ms = max(1, round((self._until_s - trio.current_time()) * 1000))
-        again = queued(self._command, wait_ms=left_ms, held_open=True)
         # Were it cancelled in between, nobody would know the ticket.
         with trio.CancelScope(shield=True):
-            (told,) = await self._ask(again)
+            (told,) = await self._ask(replace(self.command, wait_ms=left_ms))
         return told
 
     async def _hold(self, ticket: TicketView, *, look: bool) -> Outcome | None:
         """Stay on the line for a ticket; None when it has ended and is to be asked for anew."""
         calls, tag = self._call.projects.open_calls, self._call.projects.tag_of(self._project)
-        self._settled, self._lease = False, None
         with calls.join(tag, ticket.ticket_id) as on_line:
-            try:
-                outcome = await self._listen(ticket, on_line, look=look or not on_line.sure)
-                self._settled = True
-            finally:
-                if not self._settled and ticket.held_open and on_line.alone:
-                    self._give_up(ticket, on_line)
-        return outcome
-
-    def _give_up(self, ticket: TicketView, on_line: Line) -> None:
-        lease = self._lease or on_line.granted
-        if lease is not None:
-            self._give_back(lease)
-        else:
-            on_line.leave(self._give_back)
-            self._tell(_hang_up(ticket))
-
-    def _give_back(self, reservation_id: str) -> None:
-        self._tell(ReleaseReservation(reservation_id, agent_id=self._command.agent_id))
-
-    async def _listen(self, ticket: TicketView, on_line: Line, *, look: bool) -> Outcome | None:
-        while True:
-            if look:
-                outcome, (described,) = await self._take_up(
-                    ticket, DescribeTicket(ticket.ticket_id)
-                )
-                if outcome is not None or isinstance(described.decision, Refusal):
-                    return outcome
-            with trio.move_on_at(self._until_s) as waiting:
-                word = await self._hear(on_line)
-            if waiting.cancelled_caught:
-                return await self._time_over(ticket, alone=on_line.alone)
-            if word is not None:
-                return await self._ended(ticket, word)
-            look = True
+            look = look or not on_line.sure
+            while True:
+                if look:
+                    outcome, (described,) = await self._take_up(
+                        ticket, DescribeTicket(ticket.ticket_id)
+                    )
+                    if outcome is not None or isinstance(described.decision, Refusal):
+                        return outcome
+                with trio.move_on_at(self._until_s) as waiting:
+                    word = await self._hear(on_line)
+                if waiting.cancelled_caught:
+                    return await self._time_over(ticket)
+                if word is not None:
+                    return await self._ended(ticket, word)
+                look = True
 
     async def _hear(self, on_line: Line) -> Word | None:
         """What becomes of the ticket. Meanwhile the agent lives, because it is on the line."""
         while True:
             with trio.move_on_after(limits.LINE_HEARTBEAT_MS / 1000):
                 return await on_line.hear()
-            self._tell(Heartbeat(self._command.agent_id))
+            await self._stay()
+            self._tell(Heartbeat(self.command.agent_id))
 
     async def _take_up(
         self, ticket: TicketView, *further: Command
@@ -183,7 +189,7 @@ class OpenCall:
         """
         with trio.CancelScope(shield=True):
             confirmed, *others = await self._ask(
-                ConfirmGrant(ticket.ticket_id, agent_id=ticket.agent_id), *further
+                ConfirmGrant(ticket.ticket_id, agent_id=ticket.agent_id, for_call=True), *further
             )
         if isinstance(confirmed.decision, Refusal):
             return None, others
@@ -191,13 +197,8 @@ class OpenCall:
 
     async def _taken_up(self, confirmed: Told) -> Outcome:
         assert isinstance(confirmed.decision, Accepted)
-        view: ReservationView = confirmed.decision.answer
-        self._lease = view.reservation_id
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if self._call.has_left():
-            # Word of it is on its way here, and ends the call.
-            await trio.sleep_forever()
-        return place(_granted(self._call, view), confirmed)
+        await self._stay()
+        return place(_granted(self._call, confirmed.decision.answer), confirmed)
 
     async def _ended(self, ticket: TicketView, word: Word) -> Outcome | None:
         """The answer that follows from what became of the ticket, if any does."""
@@ -207,21 +208,18 @@ class OpenCall:
                 return await self._taken_up(word.taken_up)
             outcome, _ = await self._take_up(ticket)
             return outcome
-        self._settled = True
         if isinstance(event, ReservationCancelled):
             return refusal_outcome(_cancelled(ticket.ticket_id, event.cause))
         assert isinstance(event, ReservationSkipped), "nothing else becomes of a ticket"
         return await self._last_try() if event.cause == "timeout" else None
 
-    async def _time_over(self, ticket: TicketView, *, alone: bool) -> Outcome:
+    async def _time_over(self, ticket: TicketView) -> Outcome:
         """Give up, and say who is in the way; a grant that came this moment is still good."""
-        further: list[Command] = [DescribeTicket(ticket.ticket_id)]
-        if alone:
-            further.append(_hang_up(ticket))
-        outcome, (described, *_) = await self._take_up(ticket, *further)
+        describe = DescribeTicket(ticket.ticket_id)
+        hang_up = self._hang_up(ticket.ticket_id, keeps_grant=True)
+        outcome, (described, _) = await self._take_up(ticket, describe, hang_up)
         if outcome is not None:
             return outcome
-        self._settled = True
         if isinstance(described.decision, Refusal):
             return await self._last_try()
         view: TicketView = described.decision.answer
@@ -233,7 +231,8 @@ class OpenCall:
 
     async def _last_try(self) -> Outcome:
         """The ticket is gone and so is the time: take the paths now or say who has them."""
-        command = self._command
+        await self._stay()
+        command = self.command
         (told,) = await self._ask(
             ReservePaths(
                 agent_id=command.agent_id,
@@ -270,9 +269,9 @@ class OpenCall:
         """Should it not arrive, the ticket is not confirmed at its turn and the next is served."""
         self._call.tell(self._project, command)
 
-
-def _hang_up(ticket: TicketView) -> CancelTicket:
-    return CancelTicket(ticket.ticket_id, agent_id=ticket.agent_id, hanging_up=True)
+    def _hang_up(self, ticket_id: str, *, keeps_grant: bool = False) -> HangUp:
+        agent_id = self.command.agent_id
+        return HangUp(ticket_id, agent_id, self._number, keeps_grant)
 
 
 _NOT_TOGETHER = (

@@ -11,13 +11,12 @@ from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIWebsocketConnection
 from quart_trio.wrappers import TrioWebsocket
 
-from intermute.web.paths import keep_encoded_slashes
+from intermute.domain.limits import SOCKET_PIECE_LEN_MAX
+from intermute.web.paths import use_path
 from intermute.web.sockets import EXTENSION, DirectSocket, text_frame
 
-__all__ = ["PIECE_LEN_MAX", "InlineWebsocket", "Socket", "use_inline_websockets"]
+__all__ = ["InlineWebsocket", "Socket", "use_inline_websockets"]
 
-# Frames are put together up to so many bytes, each lot of which must leave within the send timeout.
-PIECE_LEN_MAX = 64 * 1024
 _INTERNAL_ERROR = 1011
 _MESSAGE = "websocket.receive"
 _DISCONNECT = "websocket.disconnect"
@@ -32,7 +31,7 @@ class InlineWebsocket(TrioASGIWebsocketConnection):
     """
 
     def __init__(self, app: QuartTrio, scope: WebsocketScope) -> None:
-        keep_encoded_slashes(scope)
+        use_path(scope)
         super().__init__(app, scope)
         self._gone = trio.CancelScope()
 
@@ -117,7 +116,7 @@ def _pieces(payloads: Iterable[bytes]) -> Iterator[bytes]:
     piece: list[bytes] = []
     size = 0
     for payload in payloads:
-        if piece and size + len(payload) > PIECE_LEN_MAX:
+        if piece and size + len(payload) > SOCKET_PIECE_LEN_MAX:
             yield b"".join(piece)
             piece, size = [], 0
         piece.append(text_frame(payload))

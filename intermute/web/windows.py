@@ -5,7 +5,7 @@ from functools import partial
 
 from intermute.domain import agents as domain_agents
 from intermute.domain.commands import ExpireWindow, SurfacePoke
-from intermute.domain.limits import AGENT_ID_LEN_MAX, CURSOR_MAX, INBOX_PAGE_DEFAULT, PAGE_MAX
+from intermute.domain.limits import CURSOR_MAX, INBOX_PAGE_DEFAULT, PAGE_MAX
 from intermute.domain.views import PokePage, WindowView
 from intermute.project.tmux import PANE_OPTION
 from intermute.web.calls import Call, hash_token
@@ -13,7 +13,8 @@ from intermute.web.operations import Asking, Operations
 from intermute.web.outcome import Outcome
 from intermute.wire import pokes as wire_pokes
 from intermute.wire import windows as wire
-from intermute.wire.bodies import BadRequest, cursor, decimal, line
+from intermute.wire.agents import read_agent_id
+from intermute.wire.bodies import BadRequest, cursor, decimal
 
 NO_WINDOWS: list[WindowView] = []
 NO_POKES = PokePage()
@@ -89,8 +90,6 @@ def _project(call: Call, named: str | None) -> str:
 
 def _recipient(call: Call) -> tuple[str, str]:
     """Whose pokes they are, and in which project."""
-    agent_id = line(call.query("agent") or "", "agent")
-    if not agent_id or len(agent_id) > AGENT_ID_LEN_MAX:
-        raise BadRequest(f"agent required: 1 to {AGENT_ID_LEN_MAX} characters")
+    agent_id = read_agent_id(call.query("agent") or "")
     project = _project(call, call.query("project"))
     return agent_id, call.project_for(project, agent_id, domain_agents.not_found)

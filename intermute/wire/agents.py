@@ -29,8 +29,8 @@ from intermute.wire.strict_json import BadJson, decode
 Name = Annotated[str, Meta(max_length=limits.AGENT_NAME_LEN_MAX)]
 AgentId = Annotated[str, Meta(max_length=limits.AGENT_ID_LEN_MAX)]
 Status = Annotated[str, Meta(max_length=limits.AGENT_STATUS_LEN_MAX)]
-SessionId = Annotated[str, Meta(max_length=100)]
-Project = Annotated[str, Meta(max_length=4 * limits.PROJECT_NAME_LEN_MAX)]
+SessionId = Annotated[str, Meta(max_length=limits.SESSION_ID_LEN_MAX)]
+Project = Annotated[str, Meta(max_length=limits.PROJECT_TEXT_LEN_MAX)]
 Capability = Annotated[str, Meta(max_length=limits.CAPABILITY_LEN_MAX)]
 Capabilities = Annotated[list[Capability], Meta(max_length=limits.CAPABILITIES_MAX)]
 MetadataKey = Annotated[str, Meta(max_length=limits.METADATA_KEY_LEN_MAX)]
@@ -66,6 +66,18 @@ class _PolicyBody(Value):
 class _ContactBody(Value):
     contact_id: AgentId = ""
     contact: AgentId = ""
+
+
+def read_agent_id(text: str) -> str:
+    """An agent's id in a path or a query, trimmed.
+
+    Raises:
+        BadRequest: There is none, it is too long, or it holds a control character.
+    """
+    agent_id = line(text, "agent")
+    if not agent_id or len(agent_id) > limits.AGENT_ID_LEN_MAX:
+        raise BadRequest(f"agent required: 1 to {limits.AGENT_ID_LEN_MAX} characters")
+    return agent_id
 
 
 def read_register(members: dict[str, Any]) -> RegisterBody:

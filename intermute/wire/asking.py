@@ -35,7 +35,7 @@ class _AnswerBody(Value):
     agent_id: AgentId = ""
     agent: AgentId = ""
     request_id: Annotated[str, Meta(max_length=limits.MESSAGE_ID_LEN_MAX)] = ""
-    answer: Annotated[str, Meta(max_length=20)] = ""
+    answer: Annotated[str, Meta(max_length=limits.ANSWER_WORD_LEN_MAX)] = ""
     patterns: Patterns = field(default_factory=list)
     note: Note = ""
     fencing_token: int | None = None

@@ -1,16 +1,17 @@
 """What request bodies hold, before it is known what they ask for."""
 
 import re
+from contextlib import suppress
 from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
 
-from intermute.domain.limits import CURSOR_MAX
+from intermute.domain.limits import CURSOR_MAX, IDEMPOTENCY_KEY_LEN_MAX
 from intermute.wire.strict_json import BadJson, decode
 
 T = TypeVar("T")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class BadRequest(Exception):
@@ -41,7 +42,8 @@ def read_members(body: bytes, *, optional: bool = False, nulls: bool = False) ->
 def convert(members: dict[str, Any], shape: type[T]) -> T:
     """The members as `shape`, a struct.
 
-    Names match in any case; unknown ones are ignored.
+    Names match in any case; unknown ones are ignored. Where a list or an object must hold texts,
+    null is an empty one.
 
     Raises:
         BadRequest: A member has the wrong type or is too long.
@@ -52,7 +54,22 @@ def convert(members: dict[str, Any], shape: type[T]) -> T:
     try:
         return msgspec.convert(members, shape)
     except msgspec.ValidationError as error:
-        raise BadRequest(str(error)) from None
+        wrong = str(error)
+    # Null means nothing given, which among texts is an empty one; few bodies have it there.
+    emptied = {name: _without_nulls(member) for name, member in members.items()}
+    if emptied != members:
+        with suppress(msgspec.ValidationError):
+            return msgspec.convert(emptied, shape)
+    raise BadRequest(wrong)
+
+
+def _without_nulls(member: Any) -> Any:
+    """A list or an object whose values are texts where they were null; else what it was."""
+    if isinstance(member, list):
+        return ["" if inner is None else inner for inner in member]
+    if isinstance(member, dict):
+        return {name: "" if inner is None else inner for name, inner in member.items()}
+    return member
 
 
 def convert_from(members: dict[str, Any], shape: type[T]) -> T:
@@ -101,9 +118,22 @@ def _names(shape: type[msgspec.Struct]) -> frozenset[str]:
 def line(text: str, name: str) -> str:
     """`text` trimmed; it must be free of control characters, line breaks included."""
     plain = text.isascii() and text.isprintable()
-    if not plain and _CONTROL.search(text):
+    if not plain and CONTROL.search(text):
         raise BadRequest(f"control characters are not allowed - at `$.{name}`")
     return text.strip()
+
+
+def idempotency_key(key: object, name: str) -> str | None:
+    """The key under which a request may be asked again, from the header or member `name`.
+
+    Raises:
+        BadRequest: It is there and no such text.
+    """
+    if key is None:
+        return None
+    if not isinstance(key, str) or not 0 < len(key) <= IDEMPOTENCY_KEY_LEN_MAX:
+        raise BadRequest(f"{name} is a string of 1 to {IDEMPOTENCY_KEY_LEN_MAX} characters")
+    return key
 
 
 _DECIMAL = re.compile(r"\+?[0-9]{1,19}")

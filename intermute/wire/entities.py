@@ -20,7 +20,7 @@ from intermute.domain.commands import (
 from intermute.domain.entities.kinds import INSIGHT, KINDS, Entity, Field, Kind, Shape
 from intermute.domain.events import EntityKept, EventData
 from intermute.domain.events.entities import CujLinkEvent
-from intermute.domain.times import iso
+from intermute.domain.times import EPOCH, LATEST_US, iso
 from intermute.domain.values import Value
 from intermute.domain.views import LinkView
 from intermute.wire.agents import AgentId, Project
@@ -33,10 +33,8 @@ Items = Annotated[list[Item], Meta(max_length=limits.ENTITY_ITEMS_MAX)]
 Steps = Annotated[list[dict[str, Any]], Meta(max_length=limits.CUJ_STEPS_MAX)]
 Alternatives = Annotated[list[Item], Meta(max_length=limits.CUJ_ALTERNATIVES_MAX)]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ZERO = datetime(1, 1, 1, tzinfo=UTC)
 _SECOND_US = 1_000_000
-_LATEST_US = 253_402_300_799_999_999
 
 
 class EntityBody(Value):
@@ -151,9 +149,9 @@ def _at_us(at: datetime | None, name: str) -> int | None:
     """A client's time; None for none, which the zero time says as well, with whatever offset."""
     if at is None or at.replace(tzinfo=UTC) == _ZERO:
         return None
-    passed = at - _EPOCH
+    passed = at - EPOCH
     at_us = (passed.days * 86_400 + passed.seconds) * _SECOND_US + passed.microseconds
-    if not 0 <= at_us <= _LATEST_US:
+    if not 0 <= at_us <= LATEST_US:
         raise BadRequest(f"a time lies between the years 1970 and 9999 - at `$.{name}`")
     return at_us
 

@@ -33,7 +33,8 @@ Text = Annotated[str, Meta(max_length=limits.MESSAGE_BODY_LEN_MAX)]
 Importance = Annotated[str, Meta(max_length=limits.IMPORTANCE_LEN_MAX)]
 AgentIds = Annotated[list[AgentId], Meta(max_length=limits.RECIPIENTS_MAX)]
 MessageIds = Annotated[list[MessageId], Meta(max_length=limits.MARKS_PER_REQUEST_MAX)]
-Word = Annotated[str, Meta(max_length=100)]
+Transport = Annotated[str, Meta(max_length=limits.TRANSPORT_LEN_MAX)]
+WindowUuid = Annotated[str, Meta(max_length=limits.WINDOW_UUID_LEN_MAX)]
 
 
 class SendBody(Struct):
@@ -51,8 +52,8 @@ class SendBody(Struct):
     body: Text = ""
     importance: Importance = ""
     ack_required: bool = False
-    transport: Word = ""
-    target_window_uuid: Word = ""
+    transport: Transport = ""
+    target_window_uuid: WindowUuid = ""
 
 
 class BroadcastBody(Struct):
@@ -161,10 +162,13 @@ def _sender(text: str) -> str:
     return sender
 
 
-def sent(view: SentView) -> dict[str, Any]:
-    """The answer to a send. `delivery` is one word where there is one recipient to tell of."""
+def sent(view: SentView, *, live: bool = False) -> dict[str, Any]:
+    """The answer to a send. `delivery` is one word where there is one recipient to tell of.
+
+    That to a `live` one always says who was denied, even if nobody was.
+    """
     members: dict[str, Any] = {"message_id": view.message_id, "cursor": view.cursor}
-    if view.denied:
+    if view.denied or live:
         members["denied"] = view.denied
     if view.delivery:
         told = tuple(view.delivery.values())

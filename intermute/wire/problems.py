@@ -61,6 +61,9 @@ def refusal_members(refusal: Refusal) -> dict[str, Any]:
     members = dict(refusal.data)
     if refusal.code is Code.RESERVATION_CONFLICT:
         members["conflicts"] = [conflict(found) for found in refusal.data["conflicts"]]
+    elif refusal.code is Code.STALE_TOKEN:
+        by = refusal.data["superseded_by"]
+        members["superseded_by"] = None if by is None else superseded(by)
     return members
 
 

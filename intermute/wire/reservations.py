@@ -1,4 +1,4 @@
-"""Reservations on the wire, under the names of today's clients and of the requirement document."""
+"""Reservations on the wire, under all the names that clients use for them."""
 
 import math
 from typing import Annotated, Any
@@ -22,11 +22,10 @@ from intermute.wire.agents import AgentId, Project
 from intermute.wire.bodies import BadRequest, convert, decimal, line
 from intermute.wire.problems import conflict, superseded
 
-# The pattern language has its own, exact length rule; this one only bounds what is looked at.
-PatternText = Annotated[str, Meta(max_length=16_384)]
+PatternText = Annotated[str, Meta(max_length=limits.PATTERN_TEXT_LEN_MAX)]
 Patterns = Annotated[list[PatternText], Meta(max_length=limits.PATTERNS_PER_REQUEST_MAX)]
 Reason = Annotated[str, Meta(max_length=limits.REASON_LEN_MAX)]
-ModeText = Annotated[str, Meta(max_length=32)]
+ModeText = Annotated[str, Meta(max_length=limits.MODE_LEN_MAX)]
 
 
 class ReserveBody(Value):

@@ -7,18 +7,18 @@ from msgspec import Meta, field
 from intermute.domain.limits import (
     BATCH_COMMANDS_MAX,
     CURSOR_MAX,
-    IDEMPOTENCY_KEY_LEN_MAX,
     METHOD_LEN_MAX,
     REQUEST_ID_LEN_MAX,
 )
 from intermute.domain.values import Value
 from intermute.wire.agents import Project
-from intermute.wire.bodies import BadRequest, convert
+from intermute.wire.bodies import BadRequest, convert, idempotency_key
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
+KEY_MEMBER = "idempotency_key"
 _VERSION = "2.0"
 
 RequestId = str | int | None
@@ -100,10 +100,10 @@ def read_request(message: object) -> Request | Malformed:
             return Malformed(request_id, INVALID_REQUEST, detail)
         return Malformed(request_id, INVALID_PARAMS, detail, wants_answer="id" in message)
     try:
-        key = _key(params.get("idempotency_key"))
+        key = idempotency_key(params.get(KEY_MEMBER), KEY_MEMBER)
     except BadRequest as wrong:
         return Malformed(request_id, INVALID_PARAMS, str(wrong), wants_answer="id" in message)
-    params = {name: member for name, member in params.items() if name != "idempotency_key"}
+    params = {name: member for name, member in params.items() if name != KEY_MEMBER}
     return Request(request_id, method, params, key, wants_answer="id" in message)
 
 
@@ -150,10 +150,10 @@ def _read_command(command: _CommandBody) -> Request:
     if not command.method:
         raise BadRequest("method required: the name of an operation")
     params = dict(command.params or {})
-    key = params.pop("idempotency_key", None)
+    key = params.pop(KEY_MEMBER, None)
     if command.idempotency_key is not None:
         key = command.idempotency_key
-    return Request(command.id, command.method, params, _key(key))
+    return Request(command.id, command.method, params, idempotency_key(key, KEY_MEMBER))
 
 
 def _is_method(method: object) -> TypeGuard[str]:
@@ -166,16 +166,6 @@ def _is_id(request_id: object) -> bool:
     if isinstance(request_id, bool):
         return False
     return request_id is None or isinstance(request_id, int)
-
-
-def _key(key: object) -> str | None:
-    if key is None:
-        return None
-    if not isinstance(key, str) or not 0 < len(key) <= IDEMPOTENCY_KEY_LEN_MAX:
-        raise BadRequest(
-            f"idempotency_key is a string of 1 to {IDEMPOTENCY_KEY_LEN_MAX} characters"
-        )
-    return key
 
 
 def word(params: dict[str, Any], name: str) -> str | None:

@@ -5,10 +5,9 @@ from typing import Any
 
 from intermute.domain.limits import SEARCH_LEN_MAX, SEARCH_WORDS_MAX
 from intermute.domain.views import FoundPage, FoundView, SearchTerm
-from intermute.wire.bodies import BadRequest
+from intermute.wire.bodies import CONTROL, BadRequest
 from intermute.wire.messages import Message, message
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TERM = re.compile(r'"([^"]*)"(\*?)|([^\s"]+)')
 
 
@@ -23,7 +22,7 @@ def terms(text: str) -> tuple[SearchTerm, ...]:
     if len(text) > SEARCH_LEN_MAX:
         raise BadRequest(f"q has at most {SEARCH_LEN_MAX} characters")
     found = []
-    text = _CONTROL.sub(" ", text)
+    text = CONTROL.sub(" ", text)
     for phrase, star, word in _TERM.findall(text):
         plain = word.rstrip("*") if word else phrase
         if any(character.isalnum() for character in plain):

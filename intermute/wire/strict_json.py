@@ -9,23 +9,24 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from intermute.domain.limits import JSON_DEPTH_MAX
+from intermute.domain.limits import (
+    JSON_DEPTH_MAX,
+    JSON_EXPONENTS_MAX,
+    JSON_FLOAT_LEN_MAX,
+    JSON_VALUES_MAX,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
-    "DEPTH_MAX",
     "INTEGER_MAX",
     "INTEGER_MIN",
-    "VALUES_LEN_MAX",
     "BadJson",
     "decode",
     "encode",
 ]
 
-DEPTH_MAX = JSON_DEPTH_MAX
-VALUES_LEN_MAX = 32_768
 INTEGER_MIN = -(2**63)
 INTEGER_MAX = 2**63 - 1
 
@@ -34,9 +35,7 @@ _write = msgspec.json.Encoder().encode
 
 _BYTE_AT = re.compile(r"\(byte (\d+)\)\Z")
 _FLOAT = re.compile(rb"\d[\d.eE+-]*")
-_FLOAT_LEN_MAX = 40
 _EXPONENT = re.compile(rb"\d[eE]")
-_EXPONENTS_LEN_MAX = 1_000
 _SMALL_LEN_MAX = 4_096
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
@@ -54,7 +53,7 @@ class BadJson(ValueError):
         self.position = position
 
 
-def decode(body: bytes, *, depth_max: int = DEPTH_MAX) -> object:
+def decode(body: bytes) -> object:
     """Read one JSON text.
 
     Returns dict, list, str, int, float, bool or None. Every int fits 64 signed bits, every float
@@ -62,7 +61,6 @@ def decode(body: bytes, *, depth_max: int = DEPTH_MAX) -> object:
 
     Args:
         body: UTF-8 without a byte order mark, at most one value, JSON whitespace around it.
-        depth_max: How many objects and arrays may stand inside one another, 1 to 100.
 
     Raises:
         BadJson: Anything else, nesting and numbers of any size included; no input makes it
@@ -76,8 +74,8 @@ def decode(body: bytes, *, depth_max: int = DEPTH_MAX) -> object:
     opened = body.count(b"[") + body.count(b"{")
     if len(body) > _SMALL_LEN_MAX:
         _check_large(body, opened)
-    if opened > depth_max and _is_deeper(_skeleton(body), depth_max):
-        raise BadJson(f"it is nested more than {depth_max} levels deep")
+    if opened > JSON_DEPTH_MAX and _is_too_deep(_skeleton(body)):
+        raise BadJson(f"it is nested more than {JSON_DEPTH_MAX} levels deep")
     try:
         value = _parse(body)
     except UnicodeDecodeError:
@@ -112,16 +110,16 @@ def _skeleton(body: bytes) -> bytes:
     return b'"'.join(bare.split(b'"')[::2])
 
 
-def _is_deeper(skeleton: bytes, depth_max: int) -> bool:
-    """Whether peeling innermost brackets `depth_max` times leaves any."""
+def _is_too_deep(skeleton: bytes) -> bool:
+    """Whether peeling innermost brackets `JSON_DEPTH_MAX` times leaves any."""
     brackets = skeleton.translate(None, _NOT_BRACKETS)
-    for _ in range(depth_max):
+    for _ in range(JSON_DEPTH_MAX):
         peeled = _peel(brackets)
         if not peeled:
             return False
         if peeled == brackets:
             # Unbalanced: still bounded, so that the parser can say where it went wrong.
-            return len(brackets) > depth_max
+            return len(brackets) > JSON_DEPTH_MAX
         brackets = peeled
     return True
 
@@ -164,23 +162,23 @@ def _check_large(body: bytes, opened: int) -> None:
     """Refuse what a parser would take long over: very many values, very many large exponents."""
     # Every string is a value or names one, so half of the strings are values at the least.
     strings_len = (body.count(b'"') - body.count(b'\\"')) // 2
-    if strings_len > 2 * VALUES_LEN_MAX:
-        raise BadJson(f"it holds more than {VALUES_LEN_MAX} values")
-    if max(body.count(b","), opened) >= VALUES_LEN_MAX:
+    if strings_len > 2 * JSON_VALUES_MAX:
+        raise BadJson(f"it holds more than {JSON_VALUES_MAX} values")
+    if max(body.count(b","), opened) >= JSON_VALUES_MAX:
         skeleton = _skeleton(body)
         values_len = max(skeleton.count(b","), skeleton.count(b"[") + skeleton.count(b"{"))
-        if values_len >= VALUES_LEN_MAX:
-            raise BadJson(f"it holds more than {VALUES_LEN_MAX} values")
-    if body.count(b"e") + body.count(b"E") > _EXPONENTS_LEN_MAX:
+        if values_len >= JSON_VALUES_MAX:
+            raise BadJson(f"it holds more than {JSON_VALUES_MAX} values")
+    if body.count(b"e") + body.count(b"E") > JSON_EXPONENTS_MAX:
         found = _EXPONENT.findall(_skeleton(body))
-        if len(found) > _EXPONENTS_LEN_MAX:
-            raise BadJson(f"it holds more than {_EXPONENTS_LEN_MAX} numbers with an exponent")
+        if len(found) > JSON_EXPONENTS_MAX:
+            raise BadJson(f"it holds more than {JSON_EXPONENTS_MAX} numbers with an exponent")
 
 
 def _check_floats(skeleton: bytes) -> None:
     for found in _FLOAT.finditer(skeleton):
-        if found.end() - found.start() > _FLOAT_LEN_MAX:
-            raise BadJson(f"a number is longer than {_FLOAT_LEN_MAX} characters")
+        if found.end() - found.start() > JSON_FLOAT_LEN_MAX:
+            raise BadJson(f"a number is longer than {JSON_FLOAT_LEN_MAX} characters")
 
 
 def _not_text(body: bytes) -> BadJson:

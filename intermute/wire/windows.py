@@ -16,7 +16,7 @@ from intermute.wire.bodies import BadRequest, convert, line
 WindowUuid = Annotated[str, Meta(max_length=limits.WINDOW_UUID_LEN_MAX)]
 DisplayName = Annotated[str, Meta(max_length=limits.DISPLAY_NAME_LEN_MAX)]
 Target = Annotated[str, Meta(max_length=limits.TMUX_TARGET_LEN_MAX)]
-Token = Annotated[str, Meta(max_length=200)]
+Token = Annotated[str, Meta(max_length=limits.AGENT_TOKEN_LEN_MAX)]
 
 
 class WindowBody(Value):

@@ -114,6 +114,19 @@ def test_what_a_process_finds_at_its_start_is_known_from_then_on():
     assert state.agents[ALICE].last_seen_mono_us == MONO
 
 
+def test_what_a_commit_of_unknown_outcome_has_changed_stays_as_it_is():
+    """A lapsed lease came back in it. The next load must not find it lapsed as well."""
+    _, continuity = committed()
+    assert list(continuity.lapsed) == ["gone"]
+    for _ in range(2):
+        state = state_of([registered(ALICE), held("gone", BOB, "lib", ttl_s=60)])
+        state.cursor = continuity.cursor + 1 if continuity.lapsed else continuity.cursor
+        continuity.restore(state)
+        assert (list(state.holdings.by_id), len(state.lapsed)) == (["gone"], 0)
+        assert list(continuity.deadlines) == ["gone"], "what is held no more is forgotten"
+    carry_out(state, ask(state, ReleaseReservation("gone", BOB)))
+
+
 def test_a_copy_runs_ahead_alone():
     """A batch that may yet fail must not change what is known of the last commit."""
     state, continuity = committed()

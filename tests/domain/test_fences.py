@@ -16,7 +16,6 @@ from intermute.domain.events import ReservationNarrowed, ReservationReleased, Re
 from intermute.domain.modes import Mode
 from intermute.domain.refusals import Code
 from intermute.domain.state import State
-from intermute.domain.times import iso
 
 from .table import (
     ALICE,
@@ -173,8 +172,8 @@ def test_a_stale_token_is_refused_with_who_superseded_it(command):
     assert refusal.data["fencing_token"] == 2
     assert refusal.data["reservation_id"] == "r"
     by = refusal.data["superseded_by"]
-    assert (by["held_by"], by["agent_id"], by["fencing_token"]) == ("Bob", BOB, 4)
-    assert by["since"] == iso(WALL + TTL * S)
+    assert (by.held_by, by.agent_id, by.fencing_token) == ("Bob", BOB, 4)
+    assert by.since_us == WALL + TTL * S
     assert "Bob" in refusal.detail
 
 

@@ -177,15 +177,6 @@ def test_cancelling_what_was_taken_up_is_too_late():
     assert ask(state, CancelTicket("t", BOB)).code is Code.TICKET_NOT_FOUND
 
 
-@pytest.mark.parametrize(("held_open", "stays"), [(True, False), (False, True)])
-def test_a_call_that_ends_takes_only_a_ticket_that_needs_it(held_open, stays):
-    state = line_of(waits("t", BOB, "src", held_open=held_open))
-    decision = ask(state, CancelTicket("t", BOB, hanging_up=True))
-    carry_out(state, decision)
-    assert ("t" in state.line.by_id) is stays
-    assert (decision.answer.ended is None) is stays
-
-
 def test_whoever_retires_leaves_the_line_and_lets_go():
     given = [*EVERYBODY, held("r", ALICE, "src"), held("r2", BOB, "lib"), waits("t", BOB, "src")]
     state = state_of(given)

@@ -157,8 +157,8 @@ for _kind in KINDS.values():
         RIGHT[_route] = {}
 WRONG = {
     TEXT: (1, 1.5, True, [], {}, ["x"]),
-    TEXTS: ("x", 1, True, {}, [1], [None], [["x"]]),
-    EITHER: (1, True, {}, [1], [None], [["x"]]),
+    TEXTS: ("x", 1, True, {}, [1], [1, None], [["x"]]),
+    EITHER: (1, True, {}, [1], [1, None], [["x"]]),
     MAP: ("x", 1, [], ["x"], {"k": 1}, {"k": []}, {"k": {}}),
     FLAG: ("true", 1, 0, [], {}, "", 1.0),
     WHOLE: ("1", "", 1.5, 1.0, True, [], {}),

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from intermute.domain.entities.kinds import KINDS
+from intermute.domain.entities.kinds import CUJ, INSIGHT, KINDS, TASK
 
 AGENT = "{agent}"
 RESERVATION = "{reservation}"
@@ -60,7 +60,7 @@ class Row:
 _A = "/api/agents/<agent_id>"
 _R = "/api/reservations/<reservation_id>"
 _M = "/api/messages/<message_id>"
-_I = "/api/inbox/<path:agent_id>"
+_I = "/api/inbox/<inbox:agent_id>"
 _TEXT = {"topic": "probe", "body": "probe"}
 
 
@@ -68,7 +68,8 @@ def _entity_rows() -> Iterator[Row]:
     """The routes that all kinds of entities have, with the id in the path or a project named."""
     for kind in KINDS.values():
         every = f"/api/{kind.collection}"
-        rule, path = f"{every}/<entity_id>", f"{every}/{{{kind.name}}}"
+        variable = "entity_id" if kind in (TASK, INSIGHT, CUJ) else "path:entity_id"
+        rule, path = f"{every}/<{variable}>", f"{every}/{{{kind.name}}}"
         yield Row("POST", every, every, {"project": ""}, named="body")
         yield Row("GET", every, every, named="query")
         for method, members in (("GET", None), ("PUT", {"version": 1}), ("PATCH", {})):

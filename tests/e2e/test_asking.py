@@ -146,3 +146,25 @@ async def test_a_request_that_makes_no_sense_is_refused(server: Server, ada: str
     refused(await ask(server, held, bob, patterns=["src/{a"]), 400, "invalid_pattern")
     await server.release(ada, held["id"])
     refused(await ask(server, held, bob), 404, "reservation_not_found")
+
+
+async def test_a_batch_of_requests_reads_no_more_patterns_than_one_may(
+    server: Server, ada: str, bob: str
+):
+    held = await server.reserve(ada, "src")
+    slow = ["{{a,b}}" * 16 + "a" * 300 + f"{{}}-{n}*" for n in range(40)]
+    params = {"reservation_id": held["id"], "from": bob}
+    commands = [
+        {
+            "method": "reservations.request",
+            "params": {**params, "patterns": [text.format(n) for text in slow]},
+        }
+        for n in range(6)
+    ]
+    response = await server.client.post("/api/batch", json={"commands": commands})
+    assert response.status_code == 200, response.text
+    statuses = [result["status"] for result in response.json()["results"]]
+    assert statuses[0] == 201
+    assert statuses[-1] == 429
+    # Each by itself is within what one may spend.
+    assert (await ask(server, held, bob, patterns=commands[-1]["params"]["patterns"])).is_success

@@ -160,10 +160,10 @@ async def test_a_slow_reader_is_closed_with_4008_and_goes_on_from_its_cursor(
 async def test_a_backlog_that_cannot_be_read_closes_with_1013(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ):
-    from intermute.project.messages import Outcome, StorageUnavailable
+    from intermute.project.messages import StorageUnavailable, WriteOutcome
 
     def broken(self, name, after):
-        raise StorageUnavailable("io_error", outcome=Outcome.NOT_DONE, retry_after_s=1.0)
+        raise StorageUnavailable("io_error", outcome=WriteOutcome.NOT_DONE, retry_after_s=1.0)
 
     await lease(server, "zoe", "a")
     monkeypatch.setattr("intermute.project.directory.Projects._read_log", broken)

@@ -80,8 +80,8 @@ async def test_b13_no_number_in_a_query_is_a_server_error(server: Server):
 
 
 ODD_IDS = (
-    *("a/b", "a//b", "..", "../x", "/", "//", "/a", "a/", "a%2Fb", "%00", "%", "%zz", "a+b", "a?b"),
-    *("a#b", "a b", "...", ".", "\u00e9", "e\u0301", "\u202e", "a\u2028b", "\U0001f600", "'", '"'),
+    *("a/b", "a//b", "../x", "/", "//", "/a", "a/", "a%2Fb", "%00", "%", "%zz", "a+b", "a?b"),
+    *("a#b", "a b", "...", "x.", "\u00e9", "e\u0301", "\u202e", "a\u2028b", "\U0001f600", "'", '"'),
     *("\\", "counts", "stale-acks", "read", "ack", "recipients", "check", "links", "x" * 198),
 )
 

@@ -47,6 +47,7 @@ async def test_a_live_message_is_typed_and_leaves_no_copy(server: Server, ada: P
     assert response.status_code == 200, response.text
     told = response.json()
     assert told["delivery"] == "injected"
+    assert told["denied"] == []
     assert await typed(ada) == envelope("bob", "t1", "one\ntwo\tthree")
     assert await ada.inbox() == []
     assert await ada.pokes() == []

@@ -60,6 +60,35 @@ async def test_what_would_take_too_long_is_refused(server: Server, steps: list[i
     await server.reserve("eve", "src/auth/*.py")
 
 
+async def test_a_batch_costs_no_more_than_one_request_may(server: Server, steps: list[int]):
+    await held_by_many(server, SLOWEST, 2, 150)
+    mine = await server.reserve("eve", "src/auth/*.py")
+    steps[0] = 0
+    commands: list[dict[str, object]] = [
+        {
+            "method": method,
+            "params": {"agent_id": "mallory", word: like(SLOWEST, 5_000 + 200 * n, 150)},
+        }
+        for n in range(4)
+        for method, word in (
+            ("reservations.create", "patterns"),
+            ("reservations.check", "pattern"),
+        )
+    ]
+    commands.append(
+        {
+            "method": "reservations.release",
+            "params": {"agent_id": "eve", "reservation_id": mine["id"]},
+        }
+    )
+    response = await server.client.post("/api/batch", json={"commands": commands})
+    *slow, released = response.json()["results"]
+    assert {result["body"]["error"] for result in slow} == {"limit_reached"}
+    assert "by itself" in slow[-1]["body"]["detail"]
+    assert released["status"] == 200
+    assert steps[0] < STEPS_MAX
+
+
 @pytest.mark.parametrize("shape", ALIKE)
 async def test_patterns_alike_are_decided_in_few_steps(
     server: Server, steps: list[int], shape: str

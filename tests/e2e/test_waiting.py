@@ -1,5 +1,6 @@
 """Waiting for paths on the line: granted in turn, whole, and never to somebody who has gone."""
 
+import json
 import socket
 import struct
 
@@ -10,7 +11,7 @@ from intermute.domain import limits
 from intermute.project.committing import Committer
 from intermute.storage.writer import Writer
 
-from .answers import place, refused
+from .answers import place, refused, request_bytes
 from .conftest import Server, ShiftedClock, running_server
 from .line import (
     STALL_S,
@@ -376,3 +377,38 @@ async def test_an_agent_on_the_line_is_alive(server: Server, clock: ShiftedClock
 
         await wait_until(is_live)
         nursery.cancel_scope.cancel()
+
+
+# -- Asking again before the former call is known to have ended
+
+
+@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("first", ["ask again", "release"])
+async def test_who_asks_again_has_what_it_is_told_it_has(server: Server, first: str, turns: int):
+    """The former call ends so many turns of the loop after both the retry and the release."""
+    held = await server.reserve("ada", "src")
+    former = await call_by_hand(server, "bob", "src")
+    await until_waiting(server, 1)
+    retry = await trio.open_tcp_stream("127.0.0.1", server.port)
+    holder = await trio.open_tcp_stream("127.0.0.1", server.port)
+    body = json.dumps({"agent_id": "bob", "patterns": ["src"], "wait_seconds": 60}).encode()
+    ask = request_bytes("POST", "/api/reservations", body)
+    target = f"/api/reservations/{held['id']}"
+    free = request_bytes("DELETE", target, headers=(("X-Agent-ID", "ada"),))
+    steps = [(retry, ask), (holder, free)]
+    for stream, request in steps if first == "ask again" else reversed(steps):
+        await stream.send_all(request)
+    for _ in range(turns):
+        await trio.lowlevel.checkpoint()
+    await former.aclose()
+    with trio.fail_after(STALL_S):
+        answer = await retry.receive_some()
+    assert answer.startswith(b"HTTP/1.1 201")
+    # What the end of the former call brings about is done before this is decided.
+    await until_waiting(server, 0)
+    late = await server.client.post(
+        "/api/reservations", json={"agent_id": "eve", "patterns": ["src"]}
+    )
+    assert refused(late, 409, "reservation_conflict")["conflicts"][0]["held_by"] == "bob"
+    await retry.aclose()
+    await holder.aclose()

@@ -123,7 +123,7 @@ class Mix:
     def make_queued(self):
         wait_ms = self._dice.choice((20_000, 2_000_000))
         return commands.QueuePaths(
-            **self._wish(), wait_ms=wait_ms, held_open=self._dice.random() < 0.3
+            **self._wish(), wait_ms=wait_ms, held_open=self._dice.random() < 0.3, call=1
         )
 
     make_more_queued = make_queued
@@ -132,7 +132,10 @@ class Mix:
         return commands.ConfirmGrant(*self._ticket())
 
     def make_cancelled(self):
-        return commands.CancelTicket(*self._ticket(), self._dice.random() < 0.5)
+        return commands.CancelTicket(*self._ticket())
+
+    def make_hung_up(self):
+        return commands.HangUp(*self._ticket(), 1)
 
     def make_ticket_look(self):
         return commands.DescribeTicket(self._ticket()[0])

@@ -12,7 +12,7 @@ import trio
 from intermute.domain import limits
 from intermute.domain.decision import Accepted
 from intermute.project.breaker import BreakerState
-from intermute.project.messages import Outcome, StorageUnavailable, Told
+from intermute.project.messages import StorageUnavailable, Told, WriteOutcome
 from intermute.storage.faults import FAULTS
 from intermute.storage.reader import Reader
 
@@ -156,7 +156,7 @@ async def test_a_second_writer_is_waited_for_and_then_counted(base, folder, auto
         other.execute("BEGIN IMMEDIATE")
         for number in range(limits.BREAKER_FAULTS_MAX):
             (told,) = await desk.tell_waiting(reserve("ann", f"new{number}"))
-            assert (told.kind, told.outcome) == ("busy", Outcome.NOT_DONE)
+            assert (told.kind, told.outcome) == ("busy", WriteOutcome.NOT_DONE)
             assert len(desk.events()) == before, "a reader is not in anybody's way"
         assert desk.breaker.state(desk.clock.mono_us) is BreakerState.OPEN
         other.execute("ROLLBACK")

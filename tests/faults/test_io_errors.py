@@ -10,7 +10,7 @@ import pytest
 from intermute.domain import commands, limits
 from intermute.domain.commands import RegisterAgent
 from intermute.project.breaker import BreakerState
-from intermute.project.messages import Outcome, StorageUnavailable
+from intermute.project.messages import StorageUnavailable, WriteOutcome
 from intermute.storage.faults import FAULTS
 
 from ..effort import effort
@@ -83,8 +83,8 @@ def test_a_disk_that_fails_for_good_opens_the_breaker(base, folder):
             disk.disarm()
             desk.close()
         # Time passes once in the script, so one more batch is let through as a probe.
-        assert Outcome.NOT_DONE in run.outcomes
-        assert run.outcomes[0] is Outcome.UNKNOWN
+        assert WriteOutcome.NOT_DONE in run.outcomes
+        assert run.outcomes[0] is WriteOutcome.UNKNOWN
         judge(run, folder / "scratch.sqlite3")
 
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from intermute.project.messages import Outcome, StorageUnavailable, Told
+from intermute.project.messages import StorageUnavailable, Told, WriteOutcome
 from intermute.storage.files import DataDirectory
 
 from ..project.harness import reserve
@@ -42,7 +42,7 @@ def test_what_comes_after_a_sync_that_failed_is_durable(folder, killed):
             recorder.fail_sync = lambda _: True
             (failed,) = desk.tell(reserve("ann", "a"))
             assert isinstance(failed, StorageUnavailable)
-            assert failed.outcome is Outcome.UNKNOWN
+            assert failed.outcome is WriteOutcome.UNKNOWN
             recorder.fail_sync = lambda _: False
             if killed:
                 desk = life.kill(account, desk)

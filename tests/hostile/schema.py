@@ -102,9 +102,9 @@ QUERIES = {
     },
     "/api/reservations/fence": {"project", "token"},
     "/api/reservations/tickets": {"project", "agent", "limit", "cursor"},
-    "/api/inbox/<path:agent_id>": {"project", "since_cursor", "limit", "unread_only"},
-    "/api/inbox/<path:agent_id>/counts": {"project"},
-    "/api/inbox/<path:agent_id>/stale-acks": {"project", "ttl_seconds", "limit"},
+    "/api/inbox/<inbox:agent_id>": {"project", "since_cursor", "limit", "unread_only"},
+    "/api/inbox/<inbox:agent_id>/counts": {"project"},
+    "/api/inbox/<inbox:agent_id>/stale-acks": {"project", "ttl_seconds", "limit"},
     "/api/inbox/pokes": {"project", "agent", "since_cursor", "limit"},
     "/api/inbox/pokes/<path:message_id>/ack": {"project", "agent"},
     "/api/threads": {"project", "agent", "cursor", "limit"},
@@ -192,7 +192,7 @@ def _operation(row: Row, ids: dict[str, str]) -> dict[str, Any]:
 def queries_of(row: Row) -> set[str]:
     """The words of a route's query."""
     words = set(QUERIES.get(row.rule, ()))
-    if "<entity_id>" in row.rule:
+    if "entity_id>" in row.rule:
         words.add("project")
     if "<message_id>" in row.rule:
         words.add("project")

@@ -34,8 +34,8 @@ from intermute.globs import (
 )
 from intermute.globs.automaton import Automaton
 from intermute.web.guard import Guard, HostPolicy
-from intermute.web.http1 import _is_whole_handshake
-from intermute.web.paths import keep_encoded_slashes
+from intermute.web.http1 import handshake_fault
+from intermute.web.paths import use_path
 from intermute.wire import (
     agents,
     asking,
@@ -141,7 +141,7 @@ def _agree_with_brute_force(a: Pattern, b: Pattern, *, meet: bool) -> None:
 
 
 def _inspect(found: object, depth: int = 0) -> None:
-    assert depth <= strict_json.DEPTH_MAX, "deeper than allowed"
+    assert depth <= wire_limits.JSON_DEPTH_MAX, "deeper than allowed"
     if isinstance(found, str):
         assert "\x00" not in found, "NUL"
         found.encode()
@@ -324,7 +324,7 @@ def request_head(data: bytes) -> None:
         event = peer.next_event()
     except h11.RemoteProtocolError:
         return
-    if not isinstance(event, h11.Request) or not _is_whole_handshake(event):
+    if not isinstance(event, h11.Request) or handshake_fault(event) is not None:
         return
     FRONT or FRONT.append(Front.make())
     front = FRONT[0]
@@ -345,7 +345,7 @@ def request_head(data: bytes) -> None:
         assert msgspec.json.decode(refusal.body)["status"] == refusal.status
         return
     assert -1 <= announced_len <= wire_limits.BODY_LEN_MAX
-    keep_encoded_slashes(scope)
+    use_path(scope)
     routes = front.routes.bind("localhost")
     for is_websocket in (False, True):
         try:

@@ -24,6 +24,7 @@ PAGES = sorted(DOCS.rglob("*.md"))
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 
 _CODE = re.compile(r"[a-z]+(?:_[a-z]+)*")
+_LEVELS = {"info": "INFO", "warning": "WARNING", "error": "ERROR", "exception": "ERROR"}
 _UNITS = {
     "ms": 1,
     "s": 1_000,
@@ -148,6 +149,38 @@ def test_the_protocol_speaks_of_no_other_codes():
     listed = codes_of_the_protocol().keys()
     for line in re.findall(r"Errors: .*?(?=\n\n|\Z)", text_of("docs/protocol.md"), re.DOTALL):
         assert set(re.findall(r"`([a-z_]+)`", line)) <= listed, line
+
+
+# -- Lines of the log ---------------------------------------------------------------------------
+
+
+def lines_of_the_code() -> dict[str, str]:
+    """The level of each line that is logged above DEBUG, with `…` for what differs."""
+    found: dict[str, str] = {}
+    for folder in ("actors", "intermute"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                    level = _LEVELS.get(node.func.attr)
+                    if level is not None and ast.unparse(node.func.value) == "_log":
+                        text = _literal(node.args[0])
+                        assert isinstance(text, str), f"{path}:{node.lineno}"
+                        found[re.sub(r"%[sdr]", "…", text)] = level
+    return found
+
+
+def lines_of_operations() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for cells in rows("docs/operations.md"):
+        if len(cells) == 3 and cells[1] in _LEVELS.values():
+            for line in re.findall(r"`([^`]+)`", cells[0]):
+                found[re.sub(r"\b[A-Z]+\b", "…", line)] = cells[1]
+    return found
+
+
+def test_operations_lists_every_line_of_the_log_with_its_level_and_no_other():
+    assert lines_of_operations() == lines_of_the_code()
+    assert len(lines_of_the_code()) > 15
 
 
 # -- Options ------------------------------------------------------------------------------------

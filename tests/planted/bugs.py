@@ -50,11 +50,12 @@ def _():
     async def late(self, lot):
         commit, Committer.commit = Committer.commit, _no_commit
         try:
-            await original(self, lot)
+            found = await original(self, lot)
         finally:
             Committer.commit = commit
         if self._writer.in_transaction:
             await commit(self._committer, self._writer)
+        return found
 
     ProjectActor._handle_lot = late
 

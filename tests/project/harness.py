@@ -315,7 +315,8 @@ def facts(state: State) -> dict[str, Any]:
     def reservation(found: Claim) -> dict[str, Any]:
         members = attrs.asdict(found, recurse=False)
         members["parsed"] = [pattern.text for pattern in found.parsed]
-        del members["deadline_us"]
+        # Calls are known to the process alone.
+        del members["deadline_us"], members["calls"]
         return members
 
     holdings = state.holdings

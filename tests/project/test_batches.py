@@ -13,7 +13,7 @@ from intermute.domain.events import (
     ReservationExpired,
 )
 from intermute.project.committing import CommitMode, Committer
-from intermute.project.messages import CommandFailed, Outcome, StorageUnavailable, Told
+from intermute.project.messages import CommandFailed, StorageUnavailable, Told, WriteOutcome
 from intermute.storage import projections
 from intermute.storage.writer import Writer
 
@@ -147,7 +147,9 @@ async def test_a_disk_that_fails_is_not_asked_again_and_again_for_one_batch(tmp_
         disk.disarm()
         desk.close()
     tried = limits.BREAKER_FAULTS_MAX * limits.TRANSACTION_INLINE_LEN_MAX
-    assert outcomes == [Outcome.UNKNOWN] * tried + [Outcome.NOT_DONE] * (len(asks) - tried)
+    assert outcomes == [WriteOutcome.UNKNOWN] * tried + [WriteOutcome.NOT_DONE] * (
+        len(asks) - tried
+    )
 
 
 # -- Commit, then speak
@@ -180,7 +182,7 @@ def test_a_failed_commit_is_never_a_success(tmp_path, scratch):
         told = desk.tell(reserve("alice", "a"), reserve("bob", "b"), check("a"))
         disk.disarm()
         assert all(isinstance(one, StorageUnavailable) for one in told)
-        assert {one.outcome for one in told} == {Outcome.UNKNOWN}
+        assert {one.outcome for one in told} == {WriteOutcome.UNKNOWN}
         assert all(one.retry_after_s >= 1 for one in told)
         assert len({id(one) for one in told}) == 3, "an error for each, or tracebacks would mix"
         assert len(desk.state.holdings) == 0, "the working state is what the file holds"

@@ -1,6 +1,7 @@
 """Live delivery: its bounds, what it records, and what ends it. No tmux: only its seam."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import trio
@@ -19,7 +20,7 @@ from intermute.domain.decision import Accepted
 from intermute.domain.views import SettledView
 from intermute.project.actor import ProjectRules
 from intermute.project.delivery import Deliveries, Injection
-from intermute.project.messages import CommandFailed, Outcome, StorageUnavailable, Told
+from intermute.project.messages import CommandFailed, StorageUnavailable, Told, WriteOutcome
 
 from .harness import Desk, HandClock, assert_consistent
 
@@ -208,7 +209,7 @@ async def test_without_a_task_to_run_in_nothing_is_typed_and_it_says_so():
     "fault",
     [
         Overloaded("full", retry_after_s=1.0),
-        StorageUnavailable("disk", outcome=Outcome.UNKNOWN, retry_after_s=1.0),
+        StorageUnavailable("disk", outcome=WriteOutcome.UNKNOWN, retry_after_s=1.0),
         CommandFailed("settle_pokes"),
     ],
 )
@@ -320,3 +321,36 @@ def test_a_focus_outlives_a_fault_of_the_storage(tmp_path):
     assert state.focus_of(state.agents[bob]) == "at-prompt"
     assert state.pokes == desk.state.pokes
     desk.close()
+
+
+async def test_a_bug_in_typing_costs_that_text_alone(house: House, caplog):
+    """Whatever it was, the text may have been typed before it."""
+    inject = house.screen.inject
+
+    async def broken(target: str, **more: Any) -> str:
+        await trio.lowlevel.checkpoint()
+        if target == "b":
+            raise ValueError("embedded null byte")
+        return await inject(target, **more)
+
+    house.screen.inject = broken  # type: ignore[method-assign]
+    await house.deliver("m", "abc")
+    told = house.told["m"]
+    assert {key: outcome.reason for key, outcome in told.items()} == {
+        "to-a": "",
+        "to-b": "tmux_failed",
+        "to-c": "",
+    }
+    assert [set(each.outcomes) for each in house.book.settled] == [set(told.values())]
+    assert "typing into a window failed" in caplog.text
+    assert house.deliveries.waiting == 0
+
+
+async def test_a_bug_in_recording_ends_no_other_delivery(house: House, caplog):
+    house.book.faults.append(ZeroDivisionError("a bug, by order of a test"))
+    await house.deliver("m", "a")
+    assert house.told["m"]["to-a"].injected
+    assert "a delivery failed" in caplog.text
+    await house.deliver("n", "b")
+    assert [each.message_id for each in house.book.settled] == ["n"]
+    assert house.deliveries.waiting == 0

@@ -9,7 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 from intermute.domain import limits
 from intermute.domain.events import Event, MessageCreated, MessageRead, ReservationReleased
 from intermute.project.feeds import FeedEnded, Feeds, Published, Subscriber, TooSlow, TypeFilter
-from intermute.project.messages import Outcome, StorageUnavailable
+from intermute.project.messages import StorageUnavailable, WriteOutcome
 
 TAG = "t"
 # On the clock that jumps; nothing takes long on it.
@@ -43,7 +43,7 @@ class Log:
 
     def read(self, after: int) -> list[Event]:
         if self.broken:
-            raise StorageUnavailable("busy", outcome=Outcome.NOT_DONE, retry_after_s=1.0)
+            raise StorageUnavailable("busy", outcome=WriteOutcome.NOT_DONE, retry_after_s=1.0)
         self.pages += 1
         return self.events[after : after + self.page_max]
 

@@ -65,9 +65,7 @@ async def test_a_call_hears_of_its_own_ticket_only():
         word = await heard(one)
         assert word.event == granted("t1")
         assert word.taken_up is None
-        assert one.granted == "r-t1"
         assert await silent(two)
-        assert two.granted is None
     assert len(calls) == 0
 
 
@@ -91,17 +89,17 @@ async def test_the_first_end_counts():
         assert word.taken_up is TAKEN_UP
 
 
-async def test_all_calls_for_a_ticket_hear_and_know_of_each_other():
+async def test_all_calls_for_a_ticket_hear():
     calls = OpenCalls()
     publish(calls, queued("t1"))
-    with calls.join(TAG, "t1") as one:
-        assert one.alone
-        with calls.join(TAG, "t1") as two:
-            assert not one.alone
-            assert not two.alone
-            publish(calls, skipped("t1"))
-            assert (await heard(one)) == (await heard(two))
-        assert one.alone
+    with calls.join(TAG, "t1") as one, calls.join(TAG, "t1") as two:
+        publish(calls, skipped("t1"))
+        assert (await heard(one)) == (await heard(two))
+
+
+def test_each_call_has_a_number_of_its_own():
+    calls = OpenCalls()
+    assert len({calls.next_number() for _ in range(3)}) == 3
 
 
 async def test_calls_look_again_as_often_as_they_are_told():
@@ -131,38 +129,13 @@ async def test_those_on_the_line_are_known_to_the_actor():
     assert not calls.are_on_line(TAG, "t1")
 
 
-@pytest.mark.parametrize(
-    ("taken_up", "given_back"), [(TAKEN_UP, ["r-t1"]), (None, [])], ids=["taken up", "not"]
-)
-async def test_what_was_taken_up_for_a_call_that_left_is_given_back(taken_up, given_back):
-    calls, found = OpenCalls(), []
+async def test_what_has_ended_is_forgotten():
+    calls = OpenCalls()
     publish(calls, queued("t1"))
-    with calls.join(TAG, "t1") as line:
-        line.leave(found.append)
-    publish(calls, granted("t1"), taken_up=taken_up)
-    publish(calls, granted("t1"), taken_up=taken_up)
-    assert found == given_back
-
-
-async def test_nothing_is_given_back_when_another_call_has_it():
-    calls, found = OpenCalls(), []
-    publish(calls, queued("t1"))
-    with calls.join(TAG, "t1") as line:
-        line.leave(found.append)
-    with calls.join(TAG, "t1") as other:
-        publish(calls, granted("t1"), taken_up=TAKEN_UP)
-        assert (await heard(other)).taken_up is TAKEN_UP
-    assert found == []
-
-
-async def test_what_was_cancelled_in_time_gives_nothing_back():
-    calls, found = OpenCalls(), []
-    publish(calls, queued("t1"))
-    with calls.join(TAG, "t1") as line:
-        line.leave(found.append)
+    with calls.join(TAG, "t1"):
+        pass
     publish(calls, ReservationCancelled("t1", "a", "waiter"))
-    assert found == []
-    assert not calls._by_tag, "nothing is remembered of what has ended"
+    assert not calls._by_tag
 
 
 async def test_a_server_that_stops_ends_every_call():

@@ -5,7 +5,7 @@ import pytest
 
 from intermute.domain.commands import SendMessage, SetPolicy
 from intermute.domain.events import MessageCreated
-from intermute.project.messages import Outcome, StorageUnavailable
+from intermute.project.messages import StorageUnavailable, WriteOutcome
 
 from .harness import Desk
 
@@ -30,7 +30,7 @@ def test_b29_a_fault_while_a_policy_is_looked_up_lets_no_message_through(desk, m
     monkeypatch.setattr(desk.writer.archive, "share_thread", broken)
     (answer,) = desk.tell(SendMessage("ada", (bob,), thread_id="t"))
     assert isinstance(answer, StorageUnavailable)
-    assert answer.outcome is Outcome.UNKNOWN
+    assert answer.outcome is WriteOutcome.UNKNOWN
     assert len(desk.events()) == before
     monkeypatch.undo()
     assert desk.one(SendMessage("ada", (bob,), thread_id="t")).denied == ()

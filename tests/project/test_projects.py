@@ -10,7 +10,7 @@ from intermute.domain.commands import Caller, Heartbeat, RegisterAgent
 from intermute.domain.events import ReservationExpired
 from intermute.project.breaker import BreakerState
 from intermute.project.directory import Projects, ProjectsSettings
-from intermute.project.messages import Outcome, StorageUnavailable, Told
+from intermute.project.messages import StorageUnavailable, Told, WriteOutcome
 from intermute.storage.faults import InUse
 from intermute.storage.reader import AgentFilter
 
@@ -286,7 +286,7 @@ async def test_reading_a_file_that_cannot_be_used_is_a_fault(tmp_path, how):
     async with running(tmp_path) as projects:
         with pytest.raises(StorageUnavailable) as failed:
             projects.read("house", agents_of, empty=[])
-        assert failed.value.outcome is Outcome.NOT_DONE
+        assert failed.value.outcome is WriteOutcome.NOT_DONE
         assert "house" not in projects.all_projects() or how == "pages"
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from intermute.project.messages import Outcome, StorageUnavailable
+from intermute.project.messages import StorageUnavailable, WriteOutcome
 from intermute.project.searching import Searches
 from intermute.storage.files import project_tag
 
@@ -40,4 +40,4 @@ async def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path):
     broken.write_bytes(b"no database" * 500)
     with pytest.raises(StorageUnavailable) as caught:
         await cursor_of(searches(broken))
-    assert caught.value.outcome is Outcome.NOT_DONE
+    assert caught.value.outcome is WriteOutcome.NOT_DONE

@@ -116,9 +116,7 @@ class Life:
 
     def held(self, place):
         held = [*self.desk.state.holdings.by_id.values(), *self.desk.state.lapsed.by_id.values()]
-        return (
-            (held[place].reservation_id, held[place].agent_id) if place < len(held) else ("-", "-")
-        )
+        return (held[place].key, held[place].agent_id) if place < len(held) else ("-", "-")
 
     def ticket(self, place):
         granted = [held for held in self.desk.state.holdings.by_id.values() if held.ticket_id]

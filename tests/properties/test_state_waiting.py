@@ -35,6 +35,7 @@ waits = st.sampled_from((20_000, 200_000, 2_000_000))
 passages = st.sampled_from((0, 1, CONFIRM_S - 1, CONFIRM_S, 61, GRACE_S - 1, GRACE_S, 1_000))
 jumps = st.sampled_from((0, 0, 0, -DAY_S, -100, 100, DAY_S))
 MISSING = "none"
+again = st.sampled_from(("call", "call", "queue", "reserve", "granted"))
 
 
 class WaitingMachine(RuleBasedStateMachine):
@@ -49,11 +50,20 @@ class WaitingMachine(RuleBasedStateMachine):
         self.oracle = Oracle()
         self.tickets = []
         self.seen_us = {}
+        # Open calls, and who waits by which; what was ever asked for without one; tickets' grants.
+        self.calls_len = 0
+        self.calls = {}
+        self.for_good = set()
+        self.grants = {}
 
     @initialize()
     def agents_register(self):
         self.agents = [self.desk.register(f"agent{place}") for place in range(AGENTS)]
+        self.desk.actor._on_line = self.is_on_line
         self.hear()
+
+    def is_on_line(self, ticket_id):
+        return ticket_id in {ticket_id for ticket_id, _ in self.calls.values()}
 
     # What was asked, and what came of it
 
@@ -71,6 +81,10 @@ class WaitingMachine(RuleBasedStateMachine):
         heard = [event.data for event in log_of(self.desk.path)[self.oracle.cursor :]]
         for event in log_of(self.desk.path)[self.oracle.cursor :]:
             self.oracle.hear(event)
+            if isinstance(event.data, ReservationGranted):
+                self.grants[event.data.ticket_id] = event.data.reservation_id
+                if event.data.ticket_id in self.for_good:
+                    self.for_good.add(event.data.reservation_id)
         return heard
 
     def judge_signs_of_life(self, heard, before):
@@ -108,6 +122,8 @@ class WaitingMachine(RuleBasedStateMachine):
         answer = self.one(commands.ReservePaths(agent_id, patterns, mode, ttl_ms=ttl_ms))
         if isinstance(answer, Refusal):
             self.judge_refusal(answer, Claim("", agent_id, patterns, mode, 0))
+        else:
+            self.for_good.add(answer.reservation_id)
 
     @rule(
         place=places,
@@ -119,15 +135,28 @@ class WaitingMachine(RuleBasedStateMachine):
     )
     def queue(self, place, patterns, mode, ttl_ms, wait_ms, held_open):
         agent_id = self.agents[place]
+        self.calls_len += 1
         answer = self.one(
             commands.QueuePaths(
-                agent_id, patterns, mode, ttl_ms=ttl_ms, wait_ms=wait_ms, held_open=held_open
+                agent_id,
+                patterns,
+                mode,
+                ttl_ms=ttl_ms,
+                wait_ms=wait_ms,
+                held_open=held_open,
+                call=self.calls_len if held_open else None,
             )
         )
         if isinstance(answer, Refusal):
             assert answer.code in (Code.DEADLOCK, Code.LIMIT_REACHED, Code.AGENT_NOT_FOUND)
             return
         assert isinstance(answer, QueuedView)
+        if answer.ticket is None:
+            self.for_good.add(answer.reservation.reservation_id)
+        elif held_open:
+            self.calls[self.calls_len] = answer.ticket.ticket_id, agent_id
+        else:
+            self.for_good.add(answer.ticket.ticket_id)
         if answer.ticket is not None:
             self.tickets.append((answer.ticket.ticket_id, agent_id))
             ticket = self.oracle.line[answer.ticket.ticket_id]
@@ -136,18 +165,58 @@ class WaitingMachine(RuleBasedStateMachine):
             ahead = found & self.oracle.line.keys()
             assert answer.ticket.position == len(ahead) + 1
 
-    @rule(number=numbers)
-    def confirm(self, number):
+    @rule(number=numbers, for_call=st.booleans())
+    def confirm(self, number, for_call):
         ticket_id, agent_id = self.ticket(number)
         granted = {claim.ticket_id for claim in self.oracle.held.values()}
-        answer = self.one(commands.ConfirmGrant(ticket_id, agent_id))
+        answer = self.one(commands.ConfirmGrant(ticket_id, agent_id, for_call))
+        if not isinstance(answer, Refusal) and not for_call:
+            self.for_good.add(answer.reservation_id)
         if ticket_id in granted and not isinstance(answer, Refusal):
             assert self.oracle.ends[ticket_id] == "confirmed"
 
-    @rule(number=numbers, hanging_up=st.booleans())
-    def cancel(self, number, hanging_up):
-        ticket_id, agent_id = self.ticket(number)
-        self.one(commands.CancelTicket(ticket_id, agent_id, hanging_up))
+    @rule(number=numbers)
+    def cancel(self, number):
+        self.one(commands.CancelTicket(*self.ticket(number)))
+
+    @rule(place=places, pattern=st.sampled_from(PATTERNS), how=again)
+    def a_call_waits(self, place, pattern, how):
+        """Behind somebody who holds the same, who then may let go; and it is asked for again."""
+        self.reserve(place, (pattern,), Mode.EXCLUSIVE, 900_000)
+        held = [claim for claim in self.oracle.held.values() if claim.patterns == (pattern,)]
+        self.queue((place + 1) % AGENTS, (pattern,), Mode.EXCLUSIVE, 60_000, 200_000, True)
+        for claim in held if how == "granted" else ():
+            self.one(commands.ReleaseReservation(claim.key, claim.agent_id))
+        if self.calls:
+            self.ask_again(len(self.calls) - 1, how)
+
+    @precondition(lambda self: self.calls)
+    @rule(number=numbers, how=again)
+    def ask_again(self, number, how):
+        ticket_id, agent_id = list(self.calls.values())[number % len(self.calls)]
+        claims = {**self.oracle.held, **self.oracle.line}
+        claim = claims.get(self.grants.get(ticket_id, ticket_id))
+        if claim is None:
+            return
+        place = self.agents.index(agent_id)
+        if how in ("granted", "reserve"):
+            self.reserve(place, claim.patterns, claim.mode, 10_000)
+        else:
+            self.queue(place, claim.patterns, claim.mode, 60_000, 200_000, how == "call")
+
+    @precondition(lambda self: self.calls)
+    @rule(number=numbers)
+    def hang_up(self, number):
+        """What nobody else has asked for is given up, and nothing else is."""
+        call = list(self.calls)[number % len(self.calls)]
+        ticket_id, agent_id = self.calls.pop(call)
+        claim_id = self.grants.get(ticket_id, ticket_id)
+        held, known = set(self.oracle.held), {*self.oracle.held, *self.oracle.line}
+        self.one(commands.HangUp(ticket_id, agent_id, call))
+        stays = claim_id in self.for_good or self.is_on_line(ticket_id)
+        left = {*self.oracle.held, *self.oracle.line}
+        assert (claim_id in left) is (stays and claim_id in known)
+        assert held - {claim_id} <= left
 
     @rule(number=numbers)
     def release(self, number):
@@ -162,13 +231,16 @@ class WaitingMachine(RuleBasedStateMachine):
         answer = self.one(commands.RenewReservation(claim.key, claim.agent_id))
         assert isinstance(answer, Refusal) is (claim.key not in self.oracle.held)
         if not isinstance(answer, Refusal):
+            self.for_good.add(answer.reservation_id)
             assert answer.cursor == claim.cursor, "a renewal keeps its token"
 
     @rule(number=numbers, patterns=some_patterns, own=st.booleans())
     def narrow(self, number, patterns, own):
         claim = self.holding(number)
         kept = (claim.patterns[number % len(claim.patterns)],) if own else patterns
-        self.one(commands.NarrowReservation(claim.key, kept, claim.agent_id))
+        answer = self.one(commands.NarrowReservation(claim.key, kept, claim.agent_id))
+        if not isinstance(answer, Refusal):
+            self.for_good.add(answer.reservation_id)
 
     @rule(number=numbers)
     def hand_over(self, number):
@@ -225,6 +297,9 @@ class WaitingMachine(RuleBasedStateMachine):
         self.desk.clock.later(s, wall_s=wall_s)
         self.desk.clock.restart()
         self.desk.open()
+        self.desk.actor._on_line = self.is_on_line
+        self.calls.clear()
+        self.for_good.update(self.desk.state.holdings.by_id)
         self.hear()
         # Silence is judged by the wall clock now, which may have jumped.
         self.seen_us = dict.fromkeys(self.agents, -(10**18))

@@ -12,6 +12,7 @@ import trio
 
 from intermute.domain.modes import Mode
 
+from ..properties.oracle import Claim
 from .clients import Answer, HttpClient
 from .judge import Deed
 from .virtual import WALL_S
@@ -87,6 +88,21 @@ class Inhabitant:
         """
         if key is not None:
             headers = (*headers, ("Idempotency-Key", key))
+        try:
+            return await self._ask(method, target, members, headers, tries, also, how)
+        finally:
+            self.http.linger_no_more()
+
+    async def _ask(
+        self,
+        method: str,
+        target: str,
+        members: Any,
+        headers: tuple[tuple[str, str], ...],
+        tries: int,
+        also: str,
+        how: dict[str, Any],
+    ) -> Answer | None:
         asked_s = trio.current_time()
         for attempt in range(tries):
             answer = await self.http.call(method, target, members, headers=headers, **how)
@@ -99,7 +115,10 @@ class Inhabitant:
                     self.judge.count("replayed")
                 return attrs.evolve(answer, asked_s=asked_s, attempt=attempt)
             self.judge.count("unknown" if answer is None else f"503 {answer.error}")
-            await self.pause(2.0)
+            if self.http.lingers:
+                self.town.operators[self.project].make_way(members)
+            else:
+                await self.pause(2.0)
         return None
 
 
@@ -199,6 +218,10 @@ class Agent(Inhabitant):
                 how["leave_s"] = self.dice.uniform(0, members["wait_seconds"])
                 how["orderly"] = self.dice.random() < 0.5
                 how["tries"] = self.dice.choice((1, 1, 3))
+            elif self.dice.random() < 0.5:
+                # Others lose patience, and ask again before they hang up.
+                how["leave_s"] = self.dice.uniform(0, members["wait_seconds"] / 2)
+                how["linger_turns"], how["tries"] = self.dice.randrange(12), 5
         elif kind == "queue":
             members |= {"queue": True, "queue_seconds": self.dice.choice(QUEUES_S)}
         answer = await self.ask(
@@ -211,14 +234,26 @@ class Agent(Inhabitant):
             if kind == "wait" and answer.body["reason"] == deed.mark:
                 self.was_prompt(answer)
             self.granted(answer)
+        elif kind == "wait":
+            self.judge.hold_to(
+                answer.error != "ticket_not_found", f"{self.name} has not cancelled: {answer}"
+            )
         elif answer.status == 202:
             await self.take_turn(answer.body["ticket_id"])
 
     def was_prompt(self, answer: Answer) -> None:
-        """Whoever is on the line hears of a grant at once, and not when its time is over."""
-        if answer.attempt or self.town.machine.wall_jumps:
+        """Whoever is on the line hears of a grant at once, and not when its time is over.
+
+        But for a disk that fails after the grant: then it hears when the disk is well again.
+        """
+        granted_at_s = _seconds(answer.body["created_at"])
+        if (
+            answer.attempt
+            or self.town.machine.wall_jumps
+            or self.town.disk_failed_since(granted_at_s)
+        ):
             return
-        since_s = trio.current_time() - _seconds(answer.body["created_at"])
+        since_s = trio.current_time() - granted_at_s
         self.judge.hold_to(since_s < PROMPT_S, f"told {since_s} s late: {answer.body}")
 
     def granted(self, answer: Answer) -> None:
@@ -384,17 +419,38 @@ def _seconds(text: str) -> float:
 
 
 class Operator(Inhabitant):
-    """Ends reservations of others."""
+    """Ends reservations of others, now and then or just when somebody leaves and asks again."""
+
+    def __init__(self, town: "Town", name: str, project: str) -> None:
+        super().__init__(town, name, project)
+        self._chosen: list[str] = []
+        self._called = trio.Event()
+
+    def make_way(self, wanted: dict[str, Any]) -> None:
+        """Let somebody have what it waits for, as far as holders are in its way."""
+        claim = Claim(
+            "", wanted["agent_id"], tuple(wanted["patterns"]), Mode(wanted["mode"]), cursor=0
+        )
+        self._chosen = self.judge.in_the_way(self.project, claim)
+        if self._chosen:
+            self._called.set()
 
     async def live(self) -> None:
         while True:
-            await self.pause(40.0)
-            found = await self.ask("GET", f"/api/reservations?project={self.project}")
-            if found is None or not found.body.get("reservations"):
+            self._called = trio.Event()
+            with trio.move_on_after(self.dice.expovariate(1 / 40.0)) as alone:
+                await self._called.wait()
+            if not alone.cancelled_caught:
+                for chosen in self._chosen:
+                    await self.end(chosen)
                 continue
-            chosen = self.dice.choice(found.body["reservations"])["id"]
-            self.judge.let_go(chosen)
-            target = f"/api/reservations/{chosen}/force-release"
-            answer = await self.ask("POST", target, {"reason": "by order of a test"})
-            if answer is not None and answer.status == 200:
-                self.judge.acknowledge(self.project, "reservation.released", chosen)
+            found = await self.ask("GET", f"/api/reservations?project={self.project}")
+            if found is not None and found.body.get("reservations"):
+                await self.end(self.dice.choice(found.body["reservations"])["id"])
+
+    async def end(self, chosen: str) -> None:
+        self.judge.let_go(chosen)
+        target = f"/api/reservations/{chosen}/force-release"
+        answer = await self.ask("POST", target, {"reason": "by order of a test"})
+        if answer is not None and answer.status == 200:
+            self.judge.acknowledge(self.project, "reservation.released", chosen)

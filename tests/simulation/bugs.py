@@ -13,8 +13,8 @@ from unittest.mock import patch
 import attrs
 
 from actors import Reply
-from intermute.domain import decide, leases, reservations, transitions, waiting
-from intermute.domain.commands import ExpireLeases
+from intermute.domain import calls, decide, leases, reservations, transitions, waiting
+from intermute.domain.commands import ExpireLeases, HangUp
 from intermute.domain.events import ReservationCancelled
 from intermute.domain.holdings import Holdings
 from intermute.domain.stamp import Stamp
@@ -179,6 +179,19 @@ def wait_without_end() -> Planted:
     return patch.dict(decide._DECISIONS, {ExpireLeases: expire})
 
 
+def hang_up_for_all() -> Planted:
+    """A call that ends gives up what another call of its agent has asked for since."""
+    real = calls.hang_up
+
+    def hang_up(state: Any, command: Any, stamp: Any, caller: Any) -> Any:
+        claim = calls._asked_for(state, command.ticket_id)
+        if claim is not None and not command.keeps_grant:
+            claim.calls = frozenset({command.call})
+        return real(state, command, stamp, caller)
+
+    return patch.dict(decide._DECISIONS, {HangUp: hang_up})
+
+
 def grant_told_late() -> Planted:
     """Whoever is on the line is not told of its turn."""
     return patch.object(OpenCalls, "publish", lambda *_: None)
@@ -256,6 +269,7 @@ GOOD = Plan(
     restart_mean_s=1e9,
     jump_mean_s=1e9,
 )
+AT_ONCE = attrs.evolve(GOOD, network=Conditions(latency_s=0.0))
 LOSSY = attrs.evolve(GOOD, network=Conditions(latency_s=0.05, cut_p=0.1))
 FAULTY = attrs.evolve(GOOD, disk=DiskConditions(fault_p=0.01))
 CRASHING = attrs.evolve(GOOD, crash_mean_s=20.0)
@@ -278,6 +292,7 @@ BUGS: dict[Callable[[], Planted], Plan] = {
     leases_lost_at_start: RESTARTING,
     line_overtaken: GOOD,
     wait_without_end: GOOD,
+    hang_up_for_all: AT_ONCE,
     grant_told_late: GOOD,
     feeds_of_all_in_one: SEVERAL,
     recipient_left_out: GOOD,

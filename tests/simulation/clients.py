@@ -70,6 +70,13 @@ class HttpClient:
         self.project = project
         self._stream: Stream | None = None
         self._http = h11.Connection(h11.CLIENT)
+        self._lingering: list[Stream] = []
+        self._linger_turns = 0
+
+    @property
+    def lingers(self) -> bool:
+        """Whether a connection is open still on whose answer nobody waits any more."""
+        return bool(self._lingering)
 
     async def call(
         self,
@@ -81,12 +88,15 @@ class HttpClient:
         wait_s: float = 0.0,
         leave_s: float | None = None,
         orderly: bool = False,
+        linger_turns: int | None = None,
     ) -> Answer | None:
         """Ask once.
 
         Args:
             wait_s: For how long the request lets the server hold it open.
             leave_s: Go away after so long; `orderly`, by closing the sending side first.
+            linger_turns: Do so only after asking again, on a connection of its own, and after so
+                many turns of the loop.
         """
         judge, asked_s = self._judge, trio.current_time()
         newest = judge.newest(self.project)
@@ -95,7 +105,7 @@ class HttpClient:
         with trio.move_on_after(wait_s + ANSWER_S if leave_s is None else leave_s) as staying:
             answer = await self._ask(method, target, members, headers, wait_s)
         if staying.cancelled_caught and leave_s is not None:
-            await self._leave(orderly=orderly)
+            await self._leave(orderly=orderly, linger_turns=linger_turns)
         elif staying.cancelled_caught:
             disturbed = self._stream is None or self._stream.link.disturbed
             judge.hold_to(disturbed, f"{self.name} was not answered: {method} {target} {members}")
@@ -125,6 +135,10 @@ class HttpClient:
                 head.append(("Content-Type", "application/json"))
             data = self._http.send(h11.Request(method=method, target=target, headers=head))
             await stream.send_all(data + self._http.send(h11.Data(data=body)))
+            if self.lingers:
+                for _ in range(self._linger_turns):
+                    await trio.lowlevel.checkpoint()
+                self.linger_no_more()
             self._http.send(h11.EndOfMessage())
             with trio.move_on_after(wait_s + IMPATIENT_S) as patience:
                 return await self._answer(stream)
@@ -160,12 +174,20 @@ class HttpClient:
             self._http = h11.Connection(h11.CLIENT)
         return self._stream
 
-    async def _leave(self, *, orderly: bool) -> None:
+    async def _leave(self, *, orderly: bool, linger_turns: int | None) -> None:
         """Go away in the middle of a call."""
+        if linger_turns is not None and self._stream is not None:
+            self._lingering.append(self._stream)
+            self._linger_turns = linger_turns
+            self._stream = None
         if orderly and self._stream is not None:
             await self._stream.send_eof()
             await trio.sleep(1.0)
         self.hang_up()
+
+    def linger_no_more(self) -> None:
+        while self._lingering:
+            self._lingering.pop().close()
 
     def hang_up(self) -> None:
         if self._stream is not None:

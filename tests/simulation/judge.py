@@ -17,6 +17,7 @@ from intermute.domain.events import Event
 from intermute.domain.modes import Mode
 
 from ..properties.oracle import Claim, Oracle
+from .virtual import WALL_S
 
 LATE_LOOKS_MAX = 3
 
@@ -117,6 +118,8 @@ class Judge:
         self._places: set[tuple[str, int, int]] = set()
         self._beliefs: dict[tuple[str, str], Belief] = {}
         self._ended: set[str] = set()
+        # When what was given back in its holder's name was given back.
+        self._given_back_s: dict[str, float] = {}
         self._foreign = {
             project: tuple(other.encode() for other in self.projects if other != project)
             for project in self.projects
@@ -187,6 +190,7 @@ class Judge:
         if until_s <= self._now_s() or claim.key in self._ended:
             return
         new = Belief(claim, project, until_s, place)
+        self._assert_kept(new)
         for old in self._beliefs.values():
             if old.project == project and old.claim.stops(claim):
                 self._judge_pair(old, new)
@@ -200,6 +204,21 @@ class Judge:
         self.hold_to(not holds or unsure, f"two hold what only one may: {old} and {new}")
         grows = old.claim.cursor < new.claim.cursor
         self.hold_to(grows, f"a later grant has a lesser token: {old} and {new}")
+
+    def look_at_ends(self, project: str, found: Iterable[Event]) -> None:
+        """What an agent was told that it holds is given back only when it lets go."""
+        for event in found:
+            data = event.data
+            if isinstance(data, events.ReservationReleased) and data.cause == "holder":
+                self._given_back_s[data.reservation_id] = event.at_us / 1e6 - WALL_S
+                belief = self._beliefs.get((project, data.reservation_id))
+                if belief is not None:
+                    self._assert_kept(belief)
+
+    def _assert_kept(self, belief: Belief) -> None:
+        lost_s = self._given_back_s.get(belief.claim.key)
+        kept = lost_s is None or belief.gone or lost_s >= belief.until_s or self.jumps > 0
+        self.hold_to(kept, f"given back at {lost_s} s without its holder's knowledge: {belief}")
 
     def let_go(self, reservation_id: str) -> None:
         """From now on nobody may count on it."""
@@ -224,6 +243,15 @@ class Judge:
         for belief in list(self._beliefs.values()):
             if belief.claim.agent_id == agent_id:
                 self.let_go(belief.claim.key)
+
+    def in_the_way(self, project: str, wanted: Claim) -> list[str]:
+        """What others are known to hold that conflicts with a claim."""
+        return [
+            belief.claim.key
+            for belief in self._beliefs.values()
+            if belief.project == project and not belief.gone and belief.until_s > self._now_s()
+            if belief.claim.stops(wanted)
+        ]
 
     def superseder(self, project: str, token: int) -> int | None:
         """The token of a conflicting later grant that somebody was told of, if there is one."""

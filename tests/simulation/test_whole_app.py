@@ -20,7 +20,7 @@ import pytest
 from ..effort import effort
 from .town import live
 
-FIXED = (1, 4, 6, *range(100, 100 + effort(0, 100)))
+FIXED = (1, 6, 10, *range(100, 100 + effort(0, 100)))
 FRESH = int(os.environ.get("SIMULATION_TOWNS") or effort(3, 600))
 PARTS = min(8, FRESH)
 # What happens in the fixed ones, as far as a simulation is worth nothing without it.

@@ -60,6 +60,8 @@ def plan_of(machine: Machine) -> Plan:
     dice = machine.dice("plan")
     projects = dice.choice((1, 1, 2, 3))
     rough = Conditions(latency_s=0.05, cut_p=0.03, stall_p=0.003, accept_fault_p=0.02)
+    # What is sent by many at one time is there at one time, whatever comes first.
+    at_once = Conditions(latency_s=0.0)
     bad_disk = DiskConditions(fault_p=0.003, burst_p=0.0003, slow_p=0.02, slow_s=0.5)
     slow_disk = DiskConditions(slow_p=0.6, slow_s=0.1)
     never = 1e9
@@ -67,7 +69,7 @@ def plan_of(machine: Machine) -> Plan:
         life_s=dice.choice((60.0, 120.0, 240.0)),
         agents=dice.choice((6, 12)),
         projects=projects,
-        network=dice.choice((Conditions(), rough, rough)),
+        network=dice.choice((Conditions(), at_once, rough, rough)),
         disk=dice.choice((DiskConditions(), bad_disk, bad_disk, slow_disk)),
         commit=dice.choice(tuple(CommitMode)),
         mailbox_len_max=dice.choice((2, 4, 1_024)),
@@ -106,6 +108,10 @@ class Town:
         # How each agent shows who it is, and those that do so by their name alone.
         self.proofs: dict[str, tuple[tuple[str, str], ...]] = {}
         self.open: dict[str, list[str]] = {project: [] for project in self.projects}
+        self.operators = {
+            project: Operator(self, f"operator{place}", project)
+            for place, project in enumerate(self.projects)
+        }
         self._followers: list[Follower] = []
         self._folders = 0
         self._life = trio.CancelScope()
@@ -117,6 +123,10 @@ class Town:
     @property
     def data(self) -> Path:
         return self._home / f"data{self._folders}"
+
+    def disk_failed_since(self, at_s: float) -> bool:
+        """Whether a step of the disk has failed since then."""
+        return self._disk.failed_at_s >= at_s
 
     async def live(self) -> None:
         """All of it. Raises whatever the judge or the oracle has found."""
@@ -141,7 +151,7 @@ class Town:
             agent = Agent(self, f"agent{place}", project)
             inhabitants.start_soon(agent.live)
         for place, project in enumerate(self.projects):
-            inhabitants.start_soon(Operator(self, f"operator{place}", project).live)
+            inhabitants.start_soon(self.operators[project].live)
             for kind in ("socket", "stream"):
                 follower = Follower(self, f"{kind}{place}", project, kind)
                 self._followers.append(follower)
@@ -262,6 +272,7 @@ class Town:
                 if reader is not None:
                     try:
                         found = reader.events(after=book.oracle.cursor, limit=10_000)
+                        self.judge.look_at_ends(project, found)
                         book.read(found, timely=not self.machine.wall_jumps)
                     finally:
                         reader.close()

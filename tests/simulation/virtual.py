@@ -18,7 +18,6 @@ import hypercorn.config
 import trio
 import trio._core._run as trio_run
 import trio.testing
-import werkzeug.routing.rules
 
 T = TypeVar("T")
 WALL_S = 1_700_000_000
@@ -87,8 +86,6 @@ class Machine:
         yield os, "urandom", self._entropy.randbytes
         # Where `secrets` has it from.
         yield random, "_urandom", self._entropy.randbytes
-        # Most of the time that a start of the app takes is for links, which nobody makes.
-        yield werkzeug.routing.rules.Rule, "_compile_builder", lambda *_: lambda *_: None
         yield trio.to_thread, "run_sync", self._in_thread
 
     async def _in_thread(self, work: Callable[..., T], *args: Any, **_: Any) -> T:

@@ -41,6 +41,7 @@ class SimulatedDisk(apsw.VFS):
         dead: The process that had it open is gone; whatever it still tries fails.
         crash_in: After how many changes the process crashes, None for never.
         failed: How many steps have failed.
+        failed_at_s: When the last one did.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class SimulatedDisk(apsw.VFS):
         self._bad_until_s = 0.0
         self.below = below
         self.failed = 0
+        self.failed_at_s = float("-inf")
         self.calm = False
         self.dead = False
         self.crash_in: int | None = None
@@ -101,7 +103,9 @@ class SimulatedDisk(apsw.VFS):
         if thrown < conditions.burst_p:
             self._bad_until_s = now_s + dice.uniform(0, conditions.burst_s)
         fails = now_s < self._bad_until_s or thrown < conditions.burst_p + conditions.fault_p
-        self.failed += fails
+        if fails:
+            self.failed += 1
+            self.failed_at_s = now_s
         return fails
 
     def excepthook(self, *_: Any) -> None:

@@ -270,6 +270,7 @@ class World:
             **self.wish(),
             wait_ms=self.dice.choice((20_000, 200_000, 2_000_000)),
             held_open=self.dice.random() < 0.3,
+            call=self.dice.randrange(3),
         )
 
     def reserve(self) -> Command:
@@ -277,7 +278,7 @@ class World:
 
     def confirm(self) -> Command:
         ticket_id, agent_id = self.ticket()
-        return commands.ConfirmGrant(ticket_id, agent_id)
+        return commands.ConfirmGrant(ticket_id, agent_id, self.dice.random() < 0.5)
 
     def release(self) -> Command:
         key, agent_id, token = self.holding()
@@ -318,7 +319,8 @@ class World:
         some = tuple(self.dice.sample(PATTERNS, 2))
         return self.dice.choice(
             (
-                commands.CancelTicket(ticket_id, waiter, self.dice.random() < 0.5),
+                commands.CancelTicket(ticket_id, waiter),
+                commands.HangUp(ticket_id, waiter, self.dice.randrange(3)),
                 commands.ForceRelease(key, "by order of a test"),
                 commands.Heartbeat(other),
                 commands.CheckPaths(some, agent_id=agent_id, fencing_token=token),

@@ -9,8 +9,8 @@ from intermute.domain.limits import BROADCASTS_PER_WINDOW_MAX, MESSAGES_PAGE_LEN
 from intermute.domain.refusals import Code
 from intermute.domain.views import (
     DeliveryView,
-    EnvelopeView,
     MailboxView,
+    MessageHead,
     ThreadView,
 )
 from intermute.storage.reader import Reader
@@ -86,8 +86,8 @@ def test_a_message_is_read_as_it_was_sent(desk, reader):
 
 def test_a_message_without_its_content(desk, reader):
     send(desk, "a", "b", "c", message_id="m", cc=("d",), bcc=("e",))
-    assert reader.envelope("m") == EnvelopeView("m", 1, "a", ("b", "c", "d"))
-    assert reader.envelope("other") is None
+    assert reader.head("m") == MessageHead("m", 1, "a", ("b", "c", "d"))
+    assert reader.head("other") is None
 
 
 def test_who_has_a_message(desk, reader):

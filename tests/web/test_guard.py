@@ -1,7 +1,11 @@
+from functools import partial
+
 import pytest
 import trio
+import trio.testing
 
 from intermute.web.guard import Guard, HostPolicy
+from intermute.web.listeners import names_of_host
 from intermute.web.problem import problem, problem_headers
 from intermute.wire.strict_json import decode
 
@@ -199,8 +203,16 @@ async def test_sec_fetch_site(method, site, mode, dest, passes):
         ("application/json; charset=utf-8", True),
         ('application/json;charset="UTF-8"', True),
         ("application/merge-patch+json", True),
+        ("application/json; charset=utf8", True),
+        ("application/json;", True),
+        ("application/json ; ;profile=x", True),
+        ('application/json; profile="a b"; charset="UTF-8" ;', True),
         ("application/json; charset=latin-1", False),
-        ("application/json; boundary=x", False),
+        ("application/json; charset=utf-16; charset=utf-8", False),
+        ('application/json; profile=x;charset="utf-8,x"', False),
+        ("application/json; charset=", False),
+        ("application/json profile=x", False),
+        ("application/json, text/plain", False),
         ("application/jsonp", False),
         ("text/json", False),
         ("text/plain", False),
@@ -217,8 +229,15 @@ async def test_content_types(kind, passes):
 
 
 async def test_an_empty_body_needs_no_type():
-    for length in ([], [("content-length", "0")]):
+    chunked = [("transfer-encoding", "chunked")]
+    for length in ([], [("content-length", "0")], chunked):
         assert await judge(scope("POST", "/a", *length)) == 204
+    app = App()
+    assert code_of(await run(scope("POST", "/a", *chunked), chunk(b"{}"), app=app)) == (
+        415,
+        "unsupported_media_type",
+    )
+    assert app.scopes == []
 
 
 async def test_encoded_bodies_are_refused():
@@ -264,6 +283,55 @@ async def test_malformed_heads(headers, expected):
 )
 async def test_request_lines(more, expected):
     assert await judge(scope(**more)) == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (b"http://localhost:7338/a%2Fb/", ("/a/b/", b"/a%2Fb/", b"localhost:7338")),
+        (b"HTTP://127.0.0.1", ("/", b"/", b"127.0.0.1")),
+        (b"http://box:9//a", ("//a", b"//a", b"box:9")),
+        (b"http://evil.example/a", (421, "unknown_host")),
+        (b"http://a@localhost/a", (421, "unknown_host")),
+        (b"http:///a", (400, "bad_request")),
+        (b"http://localhost/%00", (400, "bad_request")),
+        (b"https://localhost/a", (400, "bad_request")),
+        (b"localhost:7338", (400, "bad_request")),
+        (b"http://localhost/" + b"a" * 8192, (414, "uri_too_long")),
+    ],
+)
+async def test_a_target_may_name_the_server(target, expected):
+    """What it names is then the host, whatever the header says."""
+    request = scope(raw_path=target, path=target.decode(), host="other.example")
+    judged = await judge(request, names=["box"])
+    if judged == 204:
+        judged = request["path"], request["raw_path"], dict(request["headers"])[b"host"]
+    assert judged == expected
+
+
+@pytest.mark.parametrize(
+    ("listening", "host", "passes"),
+    [
+        ("127.0.0.2", "127.0.0.2:7338", True),
+        ("[::2]", "[::2]", True),
+        ("0:0::2", "[::2]", True),
+        ("Box", "box:7338", True),
+        ("127.0.0.2", "127.0.0.3", False),
+        ("0.0.0.0", "0.0.0.0", False),
+        ("::", "[::]", False),
+        ("", "", False),
+        ("fe80::1%eth0", "[fe80::1]", True),
+    ],
+)
+def test_the_address_that_is_listened_on_is_a_name(listening, host, passes):
+    hosts = HostPolicy(own=names_of_host(listening))
+    assert hosts.allows_host(host) is passes
+    assert hosts.allows_host("localhost")
+    # A page of the same address at another port is another program's.
+    assert hosts.allows_origin(f"http://{host.removesuffix(':7338')}:7338", "localhost:7338") is (
+        passes
+    )
+    assert not hosts.allows_origin(f"http://{host.removesuffix(':7338')}:7339", "localhost:7338")
 
 
 JSON = [("content-type", "application/json"), ("transfer-encoding", "chunked")]
@@ -323,6 +391,44 @@ async def test_crumbs_are_refused():
     await guard(scope("POST", "/a", *JSON), receive, send)
     assert code_of(sent) == (400, "bad_request")
     assert app.scopes == []
+
+
+async def test_bodies_that_do_not_end_have_a_bound_together():
+    app = App()
+    guard = Guard(app, hosts=HostPolicy(), body_len_max=100, unfinished_len_max=150)
+
+    async def post(*pieces: bytes, wait: trio.Event | None = None) -> list[dict]:
+        sent: list[dict] = []
+        messages = [chunk(piece, more=True) for piece in pieces]
+        ends = [chunk(b""), {"type": "http.disconnect"}]
+
+        async def receive():
+            if messages:
+                return messages.pop(0)
+            if wait is not None:
+                await wait.wait()
+            return ends.pop(0)
+
+        async def send(message) -> None:
+            sent.append(message)
+
+        await guard(scope("POST", "/a", *JSON), receive, send)
+        return sent
+
+    rest = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(post, b"x" * 80, wait=rest))
+        await trio.testing.wait_all_tasks_blocked()
+        refused = await post(b"y" * 71)
+        assert code_of(refused) == (503, "overloaded")
+        assert (b"retry-after", b"1") in refused[0]["headers"]
+        assert app.scopes == []
+        await post(b"y" * 70)
+        assert len(app.scopes) == 1
+        rest.set()
+    assert len(app.scopes) == 2
+    await post(b"z" * 100)
+    assert len(app.scopes) == 3, "what has ended is not counted any more"
 
 
 async def test_a_slow_body_is_408(autojump_clock):

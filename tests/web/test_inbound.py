@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from intermute.web.inbound import INBOUND_BYTES_MAX, INBOUND_LEN_MAX, Inbound, Message
+from intermute.domain.limits import INBOUND_BYTES_MAX, INBOUND_LEN_MAX
+from intermute.web.inbound import Inbound, Message
 
 
 def of_text(size: int) -> Message:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import yaml
 
+from intermute.domain import limits
 from intermute.domain.projects import normalise_project
 from intermute.web import keys
 from intermute.web.keys import KeysFileError, KeyStore, add_key, ensure, load
@@ -191,7 +192,7 @@ def test_expired_rights_and_ids_are_checked(path):
 def test_missing_huge_and_irregular_files_are_refused(path, tmp_path):
     with pytest.raises(KeysFileError, match="No such file"):
         load(path)
-    path.write_bytes(b"#" * (keys.FILE_LEN_MAX + 1))
+    path.write_bytes(b"#" * (limits.KEYS_FILE_LEN_MAX + 1))
     with pytest.raises(KeysFileError, match="larger than"):
         load(path)
     with pytest.raises(KeysFileError, match="directory"):
@@ -253,18 +254,33 @@ def test_store_reads_at_once_when_told_to(path):
     assert store.current(0.1).find(key, 0.0) is not None
 
 
-def test_store_keeps_the_last_good_keys_while_the_file_is_broken_or_gone(path):
+def test_store_keeps_the_last_good_keys_while_the_file_is_broken_or_gone(path, caplog):
     key = add_key(path, "dev")
     good = path.read_text()
     store = KeyStore(path)
     for now_s, damage in enumerate((lambda: path.write_text(f"{CLEAR}: ["), path.unlink)):
         damage()
+        caplog.clear()
         assert store.current(10.0 * now_s).find(key, 0.0) is not None
-        assert isinstance(store.last_error, KeysFileError)
-        assert CLEAR not in str(store.last_error)
+        (line,) = caplog.messages
+        assert line.startswith(f"the keys file was not read, the keys from before stay: {path}")
+        assert CLEAR not in line
+    caplog.clear()
     path.write_text(good)
     assert store.current(100.0).find(key, 0.0) is not None
-    assert store.last_error is None
+    assert not caplog.messages
+
+
+def test_a_key_that_was_not_revoked_because_the_file_broke_is_told_in_the_log(path, caplog):
+    key = add_key(path, "dev")
+    store = KeyStore(path)
+    path.write_text("projects: [")
+    assert store.current(0.0).find(key, 0.0) is not None
+    assert [(record.name, record.levelname) for record in caplog.records] == [
+        ("intermute.web.keys", "WARNING")
+    ]
+    path.write_text("projects: {}")
+    assert store.current(10.0).find(key, 0.0) is None
 
 
 def test_b28_keys_are_stored_hashed_and_compared_in_constant_time(path, monkeypatch):

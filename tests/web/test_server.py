@@ -11,16 +11,16 @@ import trio
 import trio.testing
 from hypercorn.utils import LifespanFailureError
 
+from intermute.domain.limits import SOCKET_BUFFER_LEN
 from intermute.web import listeners
-from intermute.web.peers import PEER
-from intermute.web.server import (
+from intermute.web.listeners import (
     ListenError,
-    ServerLimits,
     address_of,
     open_tcp_listeners,
     open_unix_listener,
-    serve,
 )
+from intermute.web.peers import PEER
+from intermute.web.server import ServerLimits, serve
 
 
 async def app(scope, receive, send) -> None:
@@ -49,7 +49,7 @@ def test_tcp_listener_on_any_port_passes_its_options_on():
             timeout_ms = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
             buffer_len = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
     assert timeout_ms == 4321
-    assert buffer_len == 2 * listeners.SOCKET_BUFFER_LEN
+    assert buffer_len == 2 * SOCKET_BUFFER_LEN
 
 
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
@@ -231,6 +231,48 @@ async def test_a_request_that_meets_the_shutdown_is_answered_or_not_begun(rounds
             await stream.aclose()
     assert not told
     assert sum(data.count(b"HTTP/1.1 204") for data in answers) == len(begun)
+
+
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+NEXT = b"GET /next HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "then"),
+    [(b"", b""), (UPGRADE, b""), (b"", NEXT)],
+    ids=["plain", "upgrade", "pipelined"],
+)
+async def test_a_client_that_leaves_before_its_answer_is_noticed(more, then):
+    """Also while the protocol does not read, because it waits for the end of that answer."""
+    begun, left, ready, stop = trio.Event(), trio.Event(), trio.Event(), trio.Event()
+
+    async def waiting(scope, receive, send) -> None:
+        if scope["type"] == "lifespan":
+            await app(scope, receive, send)
+            return
+        with (
+            trio.CancelScope() as scope_of_wait,
+            scope["state"][PEER].watched(scope_of_wait.cancel),
+        ):
+            begun.set()
+            await trio.sleep_forever()
+        left.set()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    opened = open_tcp_listeners("127.0.0.1", 0, user_timeout_ms=1000)
+    limits = ServerLimits(look_s=0.001)
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            start = partial(serve, waiting, opened, shutdown=stop.wait, on_ready=ready.set)
+            nursery.start_soon(partial(start, limits=limits))
+            await ready.wait()
+            async with await trio.open_tcp_stream(*address_of(opened[0])) as stream:
+                await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n%b\r\n%b" % (more, then))
+                await begun.wait()
+                assert not left.is_set()
+            await left.wait()
+            stop.set()
 
 
 async def test_cancelling_leaves_nothing_behind(tmp_path):

@@ -7,11 +7,13 @@ import pytest
 import trio
 from trio_websocket import wrap_client_stream
 
-from intermute.web.server import ServerLimits, address_of, open_tcp_listeners, serve
+from intermute.web.listeners import address_of, open_tcp_listeners
+from intermute.web.server import ServerLimits, serve
 from intermute.web.sockets import EXTENSION, text_frame
 
 from .test_traps_harness import (
     HANG_S,
+    flood,
     frame,
     frames_of,
     handshake,
@@ -234,6 +236,22 @@ async def test_an_idle_socket_is_dropped_and_one_that_answers_pings_is_not():
         assert opcodes == {9}, "pings and no close frame: there is nobody to read it"
         await client.send_message("still here")
         assert await client.get_message() == "still here"
+
+
+async def test_a_socket_that_the_server_does_not_read_is_not_idle(autojump_clock):
+    """The time jumps whenever nobody has anything to do, so many pings go by unanswered."""
+
+    async def deaf(scope, receive, send) -> None:
+        await trio.sleep_forever()
+
+    limits = {"websocket_ping_interval_s": 2.0, "websocket_idle_timeout_s": 5.0}
+    async with serving(deaf, **limits) as port:
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        async with stream:
+            await open_websocket(stream, "/")
+            with trio.move_on_after(30) as waited:
+                await flood(stream, frame(b"x" * 32_768))
+            assert waited.cancelled_caught, "it was cut"
 
 
 @pytest.mark.parametrize("missing", ["Sec-WebSocket-Key", "Sec-WebSocket-Version"])

@@ -14,13 +14,8 @@ from quart import request, websocket
 from quart_trio import QuartTrio
 
 from intermute.web.guard import Guard, HostPolicy
-from intermute.web.server import (
-    ServerLimits,
-    address_of,
-    open_tcp_listeners,
-    open_unix_listener,
-    serve,
-)
+from intermute.web.listeners import address_of, open_tcp_listeners, open_unix_listener
+from intermute.web.server import ServerLimits, serve
 from intermute.web.websocket import use_inline_websockets
 from intermute.wire.strict_json import BadJson, decode, encode
 

@@ -167,6 +167,7 @@ def test_the_sender_is_required():
 def test_answers_to_a_send():
     assert wire.sent(SentView("m", 7)) == {"message_id": "m", "cursor": 7}
     assert wire.sent(SentView("m", 7, denied=("c",)))["denied"] == ("c",)
+    assert wire.sent(SentView("m", 7), live=True)["denied"] == ()
     assert wire.sent(SentView("m", 7, delivery={"b": "deferred"}))["delivery"] == "deferred"
     two = {"b": "deferred", "c": "injected"}
     assert wire.sent(SentView("m", 7, delivery=two))["delivery"] == two

@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intermute.domain.limits import JSON_DEPTH_MAX, JSON_VALUES_MAX
 from intermute.wire.strict_json import (
-    DEPTH_MAX,
     INTEGER_MAX,
     INTEGER_MIN,
-    VALUES_LEN_MAX,
     BadJson,
     decode,
     encode,
@@ -191,12 +190,9 @@ def test_reasons_quote_nothing_of_the_body():
 
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
 def test_depth_is_bounded_exactly(opening, closing):
-    decode(opening * DEPTH_MAX + b"1" + closing * DEPTH_MAX)
-    deeper = opening * (DEPTH_MAX + 1) + b"1" + closing * (DEPTH_MAX + 1)
-    assert _reason(deeper) == f"it is nested more than {DEPTH_MAX} levels deep"
-    assert decode(b"[[1]]", depth_max=2) == [[1]]
-    with pytest.raises(BadJson, match="more than 2 levels"):
-        decode(b"[[[1]]]", depth_max=2)
+    decode(opening * JSON_DEPTH_MAX + b"1" + closing * JSON_DEPTH_MAX)
+    deeper = opening * (JSON_DEPTH_MAX + 1) + b"1" + closing * (JSON_DEPTH_MAX + 1)
+    assert _reason(deeper) == f"it is nested more than {JSON_DEPTH_MAX} levels deep"
 
 
 def test_many_shallow_values_are_not_deep():
@@ -206,8 +202,8 @@ def test_many_shallow_values_are_not_deep():
 @pytest.mark.parametrize("piece", [b"1", b'""', b"[]", b"{}", b'{"a":1}', b"1e308"])
 def test_number_of_values_is_bounded(piece):
     assert decode(b"[" + b"1," * 10_000 + b"1]")
-    many = b"[" + (piece + b",") * VALUES_LEN_MAX + b"1]"
-    assert _reason(many) == f"it holds more than {VALUES_LEN_MAX} values"
+    many = b"[" + (piece + b",") * JSON_VALUES_MAX + b"1]"
+    assert _reason(many) == f"it holds more than {JSON_VALUES_MAX} values"
 
 
 def test_text_with_many_commas_and_quotes_is_one_value():

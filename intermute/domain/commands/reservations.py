@@ -22,14 +22,15 @@ class ReservePaths(AgentCommand):
 class QueuePaths(ReservePaths):
     """Take a set of patterns, or wait in line for it for up to `wait_ms`.
 
-    `held_open`: the caller stays on the line, so the ticket needs no other sign of life, and the
-    caller cancels it when it leaves.
+    `held_open`: the caller stays on the line, so the ticket needs no other sign of life. `call` is
+    then its number, and it hangs up when it ends without an answer; None hangs up never.
     """
 
     kind: ClassVar[str] = "queue_paths"
     answer: ClassVar[type] = views.QueuedView
     wait_ms: int = 0
     held_open: bool = False
+    call: int | None = None
 
 
 class TicketCommand(Command):
@@ -44,21 +45,33 @@ class TicketCommand(Command):
 
 
 class ConfirmGrant(TicketCommand):
-    """Take up what a ticket was granted: its lease is counted anew, in full."""
+    """Take up what a ticket was granted: its lease is counted anew, in full.
+
+    `for_call`: it is taken up for an open call, which may yet hang up.
+    """
 
     kind: ClassVar[str] = "confirm_grant"
     answer: ClassVar[type] = views.ReservationView
+    for_call: bool = False
 
 
 class CancelTicket(TicketCommand):
-    """Wait no longer. A grant that was not taken up is given back.
-
-    `hanging_up`: the call that held it open has ended; a ticket that does without one stays.
-    """
+    """Wait no longer. A grant that was not taken up is given back."""
 
     kind: ClassVar[str] = "cancel_ticket"
     answer: ClassVar[type] = views.TicketView
-    hanging_up: bool = False
+
+
+class HangUp(TicketCommand):
+    """An open call for a ticket has ended without an answer: what is kept for it alone is given up.
+
+    `call`: its number, see `QueuePaths`. `keeps_grant`: what was granted stays, because the call
+    is answered with it.
+    """
+
+    kind: ClassVar[str] = "hang_up"
+    call: int = 0
+    keeps_grant: bool = False
 
 
 class DescribeTicket(Command):

@@ -23,14 +23,14 @@ from intermute.domain.commands import (
 from intermute.domain.decision import Accepted, Decision, Decisions
 from intermute.domain.entities.kinds import CUJ, INSIGHT, KINDS, TASK, TASK_TAKEN, Entity, Kind
 from intermute.domain.events.entities import CujLinked, CujUnlinked, kept_event, removed_event
-from intermute.domain.refusals import Code, Refusal
+from intermute.domain.refusals import Code, Refusal, quoted
 from intermute.domain.stamp import Stamp, make_id
 from intermute.domain.state import State
 from intermute.domain.views import LinkView, RemovedView
 
 
 def not_found(kind: str, entity_id: str) -> Refusal:
-    return Refusal(Code.ENTITY_NOT_FOUND, f"no {kind} {entity_id[:100]!r} is here")
+    return Refusal(Code.ENTITY_NOT_FOUND, f"no {kind} {quoted(entity_id)} is here")
 
 
 def refuse_word(kind: Kind, name: str, word: str) -> Refusal | None:
@@ -40,7 +40,7 @@ def refuse_word(kind: Kind, name: str, word: str) -> Refusal | None:
         return None
     return Refusal(
         Code.INVALID_STATUS,
-        f"the {name} of a {kind.name} is one of {', '.join(field.words)}, not {word[:100]!r}",
+        f"the {name} of a {kind.name} is one of {', '.join(field.words)}, not {quoted(word)}",
         {"field": name, "allowed": list(field.words)},
     )
 
@@ -52,7 +52,7 @@ def create(state: State, command: CreateEntity, stamp: Stamp, caller: Caller) ->
     if present is not None:
         return Refusal(
             Code.ENTITY_EXISTS,
-            f"{kind.name} {present.entity_id[:100]!r} is there already, at version "
+            f"{kind.name} {quoted(present.entity_id)} is there already, at version "
             f"{present.version}: change it with PUT or PATCH",
             {"current_version": present.version},
         )
@@ -176,7 +176,7 @@ def unlink_cuj(state: State, command: UnlinkCuj, stamp: Stamp, caller: Caller) -
     if link is None:
         return Refusal(
             Code.LINK_NOT_FOUND,
-            f"cuj {cuj_id[:100]!r} has no link to feature {feature_id[:100]!r}",
+            f"cuj {quoted(cuj_id)} has no link to feature {quoted(feature_id)}",
         )
     return Accepted(link, events=(CujUnlinked(cuj_id, feature_id),))
 
@@ -220,10 +220,10 @@ def _change(state: State, kind: Kind, present: Entity, fields: dict[str, Any]) -
 
 def _claimed(present: Entity, advice: str) -> Refusal:
     held_by, status = present.fields["agent"], present.fields["status"]
-    who = f"agent {held_by[:200]}" if held_by else "nobody"
+    who = f"agent {held_by[: limits.AGENT_ID_LEN_MAX]}" if held_by else "nobody"
     return Refusal(
         Code.TASK_CLAIMED,
-        f"task {present.entity_id[:100]!r} is {status}, held by {who}: {advice}",
+        f"task {quoted(present.entity_id)} is {status}, held by {who}: {advice}",
         {"held_by": held_by, "task_status": status, "current_version": present.version},
     )
 
@@ -233,7 +233,7 @@ def _refuse_version(present: Entity, version: int | None) -> Refusal | None:
         return None
     return Refusal(
         Code.VERSION_CONFLICT,
-        f"{present.kind} {present.entity_id[:100]!r} is at version {present.version}, not "
+        f"{present.kind} {quoted(present.entity_id)} is at version {present.version}, not "
         f"{version}: read it again, and send your change with its present version",
         {"current_version": present.version},
     )
@@ -270,7 +270,7 @@ def _refuse_references(
         if not any(state.rows.has_entity(target, named) for target in field.refers_to):
             return Refusal(
                 Code.REFERENCE_NOT_FOUND,
-                f"{field.name} names {named[:100]!r}, and no such {field.refers_to[0]} is here",
+                f"{field.name} names {quoted(named)}, and no such {field.refers_to[0]} is here",
                 {"field": field.name, "id": named},
             )
     return None

@@ -27,6 +27,8 @@ from intermute.domain.events.entities import (
     EntityRemoved,
 )
 from intermute.domain.events.marks import (
+    CallOpened,
+    CallsClosed,
     Mark,
     PaneTokenSet,
     Seen,
@@ -83,6 +85,8 @@ __all__ = [
     "AgentRegistered",
     "AgentResumed",
     "AgentRetired",
+    "CallOpened",
+    "CallsClosed",
     "ContactAdded",
     "ContactRemoved",
     "EntityCreated",

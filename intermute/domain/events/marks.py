@@ -33,6 +33,23 @@ class TokenBound(Mark):
     agent_id: str
 
 
+class CallOpened(Mark):
+    """An open call asks for a ticket, see `intermute.domain.calls`. Known to the process only."""
+
+    ticket_id: str
+    call: int
+
+
+class CallsClosed(Mark):
+    """Open calls are not going to give up what they have asked for: a ticket or a reservation.
+
+    Known to the process only.
+    """
+
+    claim_id: str
+    calls: tuple[int, ...]
+
+
 class PaneTokenSet(Mark):
     """A window's pane proves itself by the token with this SHA-256; any earlier one has ended."""
 

@@ -39,7 +39,7 @@ class MessageView(Value):
     mark: DeliveryView | None = None
 
 
-class EnvelopeView(Value):
+class MessageHead(Value):
     """A message without its content. `recipients` are those that everybody may know of."""
 
     message_id: str

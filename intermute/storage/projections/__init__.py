@@ -42,4 +42,4 @@ _EVENTS: Projections = {
     **windows.PROJECTIONS,
     **waiting.PROJECTIONS,
 }
-_MARKS = {**agents.MARKS, **windows.MARKS}
+_MARKS = {**agents.MARKS, **waiting.MARKS, **windows.MARKS}

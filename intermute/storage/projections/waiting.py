@@ -1,7 +1,10 @@
 """The table of those who wait."""
 
+from collections.abc import Callable
+from typing import Any
+
 from intermute.domain import events
-from intermute.domain.events import Event
+from intermute.domain.events import Event, Mark
 from intermute.storage.projections.base import Execute, Projections, as_json
 
 
@@ -55,4 +58,14 @@ PROJECTIONS: Projections = {
     events.ReservationGranted: _granted,
     events.ReservationSkipped: _skipped,
     events.ReservationCancelled: _cancelled,
+}
+
+
+def _no_row(execute: Execute, note: Mark) -> None:
+    """Calls do not outlive the process."""
+
+
+MARKS: dict[type[Mark], Callable[[Execute, Any], None]] = {
+    events.CallOpened: _no_row,
+    events.CallsClosed: _no_row,
 }

@@ -27,7 +27,7 @@ class AgentFilter:
 
 @attrs.frozen
 class StoredCredential:
-    """An `intermute.domain.identity.Credential`."""
+    """An `intermute.domain.archive.Credential`."""
 
     token_hash: bytes
     token_bound: bool

@@ -6,8 +6,8 @@ from typing import Any
 from intermute.domain.limits import MESSAGES_PAGE_LEN_MAX
 from intermute.domain.views import (
     DeliveryView,
-    EnvelopeView,
     MailboxView,
+    MessageHead,
     MessagePage,
     MessageView,
 )
@@ -47,7 +47,7 @@ class MessageQueries(Queries):
         row = self._execute(_ONE, (message_id,)).get
         return None if row is None else self._message(row)
 
-    def envelope(self, message_id: str) -> EnvelopeView | None:
+    def head(self, message_id: str) -> MessageHead | None:
         """The same without reading its content."""
         row = self._execute(
             "SELECT cursor, sender, to_agents, cc_agents FROM messages WHERE message_id = ?",
@@ -56,7 +56,7 @@ class MessageQueries(Queries):
         if row is None:
             return None
         recipients = tuple(agent_id for text in row[2:] for agent_id in decode_strings(text))
-        return EnvelopeView(message_id, row[0], row[1], recipients)
+        return MessageHead(message_id, row[0], row[1], recipients)
 
     def delivery(self, cursor: int, agent_id: str) -> DeliveryView | None:
         """The message of that cursor as the agent has it, None when it was not sent to it."""
