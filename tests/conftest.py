@@ -1,8 +1,11 @@
-"""What every test needs done once, so that it is not done a thousand times."""
+"""What every test needs done once, and what tests of several layers need."""
 
 import gc
 
 import pytest
+
+from intermute.globs.automaton import Automaton
+from intermute.globs.union import Union
 
 
 @pytest.hookimpl(wrapper=True)
@@ -15,3 +18,17 @@ def pytest_collection():
         gc.collect()
         gc.freeze()
         gc.enable()
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many steps were made, of one pattern's automaton or of many at once."""
+    made = [0]
+    for kind in (Automaton, Union):
+
+        def counting(self, states, masks, step=kind.step):
+            made[0] += 1
+            return step(self, states, masks)
+
+        monkeypatch.setattr(kind, "step", counting)
+    return made

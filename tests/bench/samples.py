@@ -5,6 +5,7 @@ from math import exp
 
 import msgspec
 
+from bench.contention.jobs import Job, Place, Variant
 from bench.contention.results import (
     Axis,
     Curve,
@@ -22,6 +23,19 @@ from bench.contention.results import (
 from bench.report import Bound, Figure, Scale
 
 HOSTILE = "<script>alert('&\x1b')</script>"
+JOB = Job(
+    workload="reserve",
+    variant=Variant("", 2),
+    place=Place("nobody", "127.0.0.1", 9, frozenset()),
+    project="p",
+    prepared={},
+    turn=0,
+    part=0,
+    parts=1,
+    seconds=0.0,
+    began_s=0.0,
+    seed=1,
+)
 HELD = (100, 1_000, 10_000, 100_000)
 
 

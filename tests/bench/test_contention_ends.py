@@ -24,7 +24,7 @@ from bench.outputs import COULD_NOT, output_file, written
 from bench.report import Scale
 
 from .old_wire import old_server
-from .samples import loaded, sample
+from .samples import JOB, loaded, sample
 
 EMPTY = Run("2026-01-02T03:04:05+00:00", Scale.TINY, {}, {})
 
@@ -180,20 +180,6 @@ def test_a_target_need_not_say_anything():
 
 
 # -- Processes -------------------------------------------------------------------------------------
-
-JOB = jobs.Job(
-    workload="reserve",
-    variant=jobs.Variant("", 2),
-    place=jobs.Place("nobody", "127.0.0.1", 9, frozenset()),
-    project="p",
-    prepared=None,
-    turn=0,
-    part=0,
-    parts=1,
-    seconds=0.0,
-    began_s=0.0,
-    seed=1,
-)
 
 
 def test_a_generator_at_work_says_that_it_lives(monkeypatch):

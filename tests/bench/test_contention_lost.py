@@ -12,6 +12,7 @@ from bench.contention import crew, jobs, main
 from bench.contention.histogram import Histogram
 from bench.linearizability import history
 
+from . import samples
 from .old_wire import old_server
 from .samples import loaded
 
@@ -129,19 +130,7 @@ def test_a_run_that_is_stopped_keeps_what_it_has(tmp_path, monkeypatch):
 
 
 KEY = "imk_2265fc1fd6_of_nobody"
-JOB = jobs.Job(
-    workload="reserve",
-    variant=jobs.Variant("", 2),
-    place=jobs.Place("nobody", "127.0.0.1", 9, frozenset(), key=KEY),
-    project="p",
-    prepared={},
-    turn=0,
-    part=0,
-    parts=1,
-    seconds=0.0,
-    began_s=0.0,
-    seed=1,
-)
+JOB = attrs.evolve(samples.JOB, place=jobs.Place("nobody", "127.0.0.1", 9, frozenset(), key=KEY))
 
 
 def test_a_generator_that_fails_says_why_and_is_told_keys_in_private(capsys):

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from bench.contention import asks, tables, worker
-from bench.contention.jobs import Job, Place, Variant
+from bench.contention.jobs import Variant
 from bench.contention.links import GARBLED, Reply
 from bench.contention.main import drive, load_of, main
 from bench.contention.recording import Recording, outcome_of
@@ -26,20 +26,16 @@ from bench.machine import is_connected
 from bench.report import Scale
 from bench.websocket import ends_of
 
+from . import samples
 from .old_wire import old_server
 
 TINY = load_of(Scale.TINY, seconds=0.05, clients=3)
-JOB = Job(
+JOB = attrs.evolve(
+    samples.JOB,
     workload="contended",
     variant=Variant("", 4),
-    place=Place("t", "127.0.0.1", 1, frozenset()),
-    project="p",
-    prepared={},
-    turn=0,
-    part=0,
     parts=2,
     seconds=1.0,
-    began_s=0.0,
     seed=7,
     run_id="abc",
 )

@@ -14,8 +14,6 @@ from intermute.domain.decision import Accepted
 from intermute.domain.leases import forget_taken
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.work import RequestAllowance
-from intermute.globs.automaton import Automaton
-from intermute.globs.union import Union
 
 from .table import ALICE, BOB, CAROL, Later, ask, carry_out, held, state_of, waits
 from .test_pattern_work import SLOWEST, crowd, like, reserve
@@ -29,20 +27,6 @@ COMMANDS = {
         (PlannedStep("a", BOB, like(SLOWEST, 5_000 + 200 * n, 150)),)
     ),
 }
-
-
-@pytest.fixture
-def steps(monkeypatch):
-    """How many steps of automata were made."""
-    made = [0]
-    for kind in (Automaton, Union):
-
-        def counting(self, states, masks, step=kind.step):
-            made[0] += 1
-            return step(self, states, masks)
-
-        monkeypatch.setattr(kind, "step", counting)
-    return made
 
 
 @pytest.fixture

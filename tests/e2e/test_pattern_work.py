@@ -3,8 +3,6 @@
 import pytest
 
 from intermute.domain import limits
-from intermute.globs.automaton import Automaton
-from intermute.globs.union import Union
 
 from .answers import refused
 from .conftest import Server
@@ -18,20 +16,6 @@ STEPS_MAX = limits.PATTERN_WORK_MAX // 1_000 * 3
 
 def like(shape: str, first: int, count: int) -> list[str]:
     return [shape.format(number) for number in range(first, first + count)]
-
-
-@pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many steps were made, of one pattern's automaton or of many at once."""
-    made = [0]
-    for kind in (Automaton, Union):
-
-        def counting(self, states, masks, step=kind.step):
-            made[0] += 1
-            return step(self, states, masks)
-
-        monkeypatch.setattr(kind, "step", counting)
-    return made
 
 
 async def held_by_many(server: Server, shape: str, agents: int, each: int) -> None:
