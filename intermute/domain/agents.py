@@ -29,6 +29,7 @@ from intermute.domain.events import (
     Seen,
     TokenSet,
 )
+from intermute.domain.identity import refuse_unproven
 from intermute.domain.refusals import Code, Refusal, quoted
 from intermute.domain.stamp import Stamp, make_id
 from intermute.domain.state import (
@@ -86,6 +87,15 @@ def view(state: State, agent: Agent) -> AgentView:
 
 def not_found(agent_id: str) -> Refusal:
     return Refusal(Code.AGENT_NOT_FOUND, f"no agent {quoted(agent_id)} is registered here")
+
+
+def retired_since(agent_id: str) -> Refusal:
+    """For a registration that is asked for again when its agent has ended."""
+    return Refusal(
+        Code.AGENT_NOT_FOUND,
+        f"agent {agent_id}, which this registration made or led back, has retired: register anew, "
+        "with another Idempotency-Key",
+    )
 
 
 def register(state: State, command: RegisterAgent, stamp: Stamp, caller: Caller) -> Decision:
@@ -236,10 +246,15 @@ def set_policy(state: State, command: SetPolicy, stamp: Stamp, caller: Caller) -
     agent = state.agents.get(command.agent_id)
     if agent is None:
         return not_found(command.agent_id)
+    live = command.live_contact_policy
+    if live is not None and live != agent.live_contact_policy:
+        refusal = _refuse_opening(state, caller, agent, "to change live_contact_policy")
+        if refusal is not None:
+            return refusal
     event = AgentPolicyChanged(
         agent_id=command.agent_id,
         policy=command.policy or agent.policy,
-        live_contact_policy=command.live_contact_policy or agent.live_contact_policy,
+        live_contact_policy=live or agent.live_contact_policy,
     )
     answer = PolicyView(event.agent_id, event.policy, event.live_contact_policy)
     unchanged = (event.policy, event.live_contact_policy) == (
@@ -249,11 +264,22 @@ def set_policy(state: State, command: SetPolicy, stamp: Stamp, caller: Caller) -
     return Accepted(answer, events=() if unchanged else (event,))
 
 
+def _refuse_opening(state: State, caller: Caller, agent: Agent, what: str) -> Refusal | None:
+    """Who may type into a window is said by whoever may register it: with the agent's token."""
+    if agent.agent_id not in state.windows.by_agent:
+        return None
+    return refuse_unproven(caller, agent.agent_id, what)
+
+
 def add_contact(state: State, command: AddContact, stamp: Stamp, caller: Caller) -> Decision:
     agent = state.agents.get(command.agent_id)
     if agent is None:
         return not_found(command.agent_id)
     known = command.contact_id in agent.contacts
+    if not known:
+        refusal = _refuse_opening(state, caller, agent, "to add a contact")
+        if refusal is not None:
+            return refusal
     if not known and len(agent.contacts) >= limits.CONTACTS_MAX:
         return Refusal(Code.LIMIT_REACHED, f"an agent has at most {limits.CONTACTS_MAX} contacts")
     contacts = tuple(agent.contacts) if known else (*agent.contacts, command.contact_id)

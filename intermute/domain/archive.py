@@ -84,5 +84,8 @@ class Archive(Protocol):
         """Among the next `most` grants after the token, those to other agents in these modes,
         oldest first, each with the patterns that were granted."""
 
+    def case_changed(self) -> int:
+        """The cursor of the last change of the rule that paths are compared by, 0 for none."""
+
     def more_grants_since(self, fencing_token: int, most: int) -> bool:
         """Whether more than `most` grants came after the token."""

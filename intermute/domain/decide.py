@@ -20,7 +20,7 @@ from intermute.domain import (
 from intermute.domain.commands import Caller, Command
 from intermute.domain.decision import Accepted, Decision, Decisions
 from intermute.domain.entities import decisions as entities
-from intermute.domain.events import CallOpened, Mark, PaneTokenSet, TokenSet
+from intermute.domain.events import CallOpened, PaneTokenSet, TokenSet
 from intermute.domain.identity import caller_marks, refuse_caller
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.stamp import Stamp
@@ -78,20 +78,25 @@ def refuse(state: State, command: Command, caller: Caller) -> Refusal | None:
     return refuse_caller(state, caller, command.acting)
 
 
-def replay_marks(command: Command, answer: Any) -> tuple[Mark, ...]:
-    """What changes even though `answer` was already given to the same request before.
+def replay(state: State, command: Command, answer: Any) -> Decision:
+    """What comes of a command to whose request `answer` was already given before.
 
     A registration that is asked for again brings a new token, because nobody has the old one:
-    only its hash was kept. A call that is asked for again waits on the same ticket.
+    only its hash was kept. An agent that has retired gets none, for it has ended for good. A call
+    that is asked for again waits on the same ticket.
     """
     if isinstance(command, commands.RegisterAgent):
-        return (TokenSet(answer.agent_id, command.token_hash),)
+        if answer.agent_id not in state.agents:
+            return agents.retired_since(answer.agent_id)
+        return Accepted(answer, marks=(TokenSet(answer.agent_id, command.token_hash),))
     if isinstance(command, commands.RegisterWindow):
-        return (PaneTokenSet(answer.window_id, answer.window_uuid, command.pane_hash),)
+        note = PaneTokenSet(answer.window_id, answer.window_uuid, command.pane_hash)
+        return Accepted(answer, marks=(note,))
     if isinstance(command, commands.QueuePaths) and command.call is not None:
         ticket = answer.ticket
-        return () if ticket is None else (CallOpened(ticket.ticket_id, command.call),)
-    return ()
+        if ticket is not None:
+            return Accepted(answer, marks=(CallOpened(ticket.ticket_id, command.call),))
+    return Accepted(answer)
 
 
 def _may_override(command: Command, caller: Caller) -> bool:

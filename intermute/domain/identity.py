@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Callable
 
 from intermute.domain.archive import Credential
-from intermute.domain.commands import Caller
+from intermute.domain.commands import Caller, Command, RegisterAgent, RetireAgent
 from intermute.domain.events import Mark, Seen, TokenBound
 from intermute.domain.limits import PRESENCE_GRAIN_MS
 from intermute.domain.refusals import Code, Refusal
@@ -80,6 +80,33 @@ def has_token(agent: Credential | None, token_hash: bytes) -> bool:
     """Whether it is the hash of the agent's token. No agent has none, and takes as long to tell."""
     known = bytes(len(token_hash)) if agent is None else agent.token_hash
     return hmac.compare_digest(known, token_hash) and agent is not None
+
+
+def ends_token(command: Command) -> bool:
+    """Whether it may end the token it was sent with. A retry cannot prove that one again, so it
+    must be part of what makes the retry the same request."""
+    return isinstance(command, RegisterAgent | RetireAgent)
+
+
+def proven_by_request(command: Command, caller: Caller) -> bool:
+    """Whether whoever sends the same request again shows by that alone that it may."""
+    if isinstance(command, RetireAgent):
+        return caller.token_hash is not None and caller.agent_id == command.agent_id
+    return ends_token(command)
+
+
+def refuse_unproven(caller: Caller, agent_id: str, what: str) -> Refusal | None:
+    """Why a caller that may act for an agent by its name may yet not do `what` without its token.
+
+    That the token is the agent's is judged where the caller is.
+    """
+    if caller.token_hash is not None:
+        return None
+    return Refusal(
+        Code.AGENT_TOKEN_REQUIRED,
+        f"agent {agent_id} has a window, which was registered with its token: {what} takes that "
+        "token too, as X-Agent-Token beside X-Agent-ID",
+    )
 
 
 def caller_marks(state: State, caller: Caller, acting: str | None) -> tuple[Mark, ...]:

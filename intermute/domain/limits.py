@@ -254,6 +254,8 @@ BODY_LEN_MAX: Final = 1_048_576
 BODY_WAIT_MS: Final = 30_000
 # Bodies of which only a part has come, together. Whoever sends one need not send the rest.
 BODIES_UNFINISHED_LEN_MAX: Final = 67_108_864
+# Up to this a body is taken even so, or large ones that never end would keep all others out.
+BODY_SMALL_LEN_MAX: Final = 16_384
 # Path and query together, in bytes; headers in number.
 TARGET_LEN_MAX: Final = 8_192
 HEADERS_MAX: Final = 100

@@ -210,6 +210,8 @@ def _send_again(
 ) -> Decision:
     """The same id once more: the content is replaced, and who has it stays.
 
+    All who have it see the same, so nothing is replaced when one of them takes nothing at all from
+    the sender by then, or would not in a new thread, which lets in who takes part in it.
     Nothing is typed into windows again.
     """
     if known.sender != command.sender:
@@ -223,12 +225,13 @@ def _send_again(
     answer = SentView(known.message_id, known.cursor, denied, delivery)
     if _content_of(command) == _content_of(known):
         return Accepted(answer)
+    everybody = (*known.to, *known.cc, *known.bcc)
     if command.thread_id not in ("", known.thread_id):
-        # It would open that thread to whoever lets in only those who take part in it.
-        everybody = (*known.to, *known.cc, *known.bcc)
         kept_out = denying(state, command.sender, everybody, command.thread_id)
-        if kept_out:
-            return _no_new_thread([each for each in everybody if each in kept_out])
+    else:
+        kept_out = {each for each in everybody if _blocks_all(state, each, command.sender)}
+    if kept_out:
+        return _no_edit([each for each in everybody if each in kept_out])
     event = MessageUpdated(
         message_id=known.message_id,
         thread_id=command.thread_id,
@@ -247,11 +250,16 @@ def _send_again(
     return Accepted(answer, events=(event,), actor=command.sender)
 
 
-def _no_new_thread(denied: Sequence[str]) -> Refusal:
+def _blocks_all(state: State, agent_id: str, sender: str) -> bool:
+    agent = state.agents.get(agent_id)
+    return agent is not None and agent_id != sender and _ordinary_policy(agent) == "block_all"
+
+
+def _no_edit(denied: Sequence[str]) -> Refusal:
     return Refusal(
         Code.POLICY_DENIED,
-        "the message cannot be moved into that thread, because some of its recipients take "
-        "nothing from this sender there; nothing was changed",
+        "the message cannot be edited or moved like this, because some of its recipients take "
+        "nothing from this sender in that thread; nothing was changed",
         {"denied": list(denied)},
     )
 

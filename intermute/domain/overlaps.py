@@ -27,8 +27,12 @@ _DECIDE_CHARS = 3
 _SHOW_TIMES = 6
 _READ = 10_000
 _READ_PLAIN_CHAR = 500
-_READ_CHAR = 3_000
-_READ_BRACES_CHAR = 10_000
+_READ_CHAR = 700
+_READ_CHAR_SQUARED = 4
+_READ_GROUP = 90_000
+_READ_ALTERNATIVE = 30_000
+_READ_CLASS = 40_000
+_READ_WILDCARD = 3_000
 
 
 def charge_reading(text: str, work: Work) -> None:
@@ -37,13 +41,21 @@ def charge_reading(text: str, work: Work) -> None:
     Raises:
         TooMuchWork: It is more than is left.
     """
-    each = _READ_BRACES_CHAR if "{" in text else _READ_CHAR
     if _WILD.search(text) is None:
         if text.isascii():
             return
-        each = _READ_PLAIN_CHAR
+        cost = _READ + len(text) * _READ_PLAIN_CHAR
+    else:
+        cost = (
+            _READ
+            + len(text) * (_READ_CHAR + len(text) * _READ_CHAR_SQUARED)
+            + text.count("{") * _READ_GROUP
+            + text.count(",") * _READ_ALTERNATIVE
+            + text.count("[") * _READ_CLASS
+            + (text.count("*") + text.count("?")) * _READ_WILDCARD
+        )
     # No pattern holds the character that keeps this apart from what else is counted once.
-    work.spend_once(f"\0{text}", _READ + len(text) * each)
+    work.spend_once(f"\0{text}", cost)
 
 
 def can_show(work: Work, a: Pattern, b: Pattern) -> bool:

@@ -313,7 +313,7 @@ def release(state: State, command: ReleaseReservation, stamp: Stamp, caller: Cal
 
 
 def force_release(state: State, command: ForceRelease, stamp: Stamp, caller: Caller) -> Decision:
-    """End a reservation of somebody else. Its token is stale from now on."""
+    """End a reservation of somebody else. Its token is stale once another has the paths."""
     if not caller.operator:
         return Refusal(
             Code.OPERATOR_REQUIRED,

@@ -11,7 +11,11 @@ from intermute.domain import limits
 from intermute.domain.commands import Caller, ExpireWindow, RegisterWindow
 from intermute.domain.decision import Accepted, Decision, Decisions
 from intermute.domain.events import PaneTokenSet, Seen, WindowExpired, WindowRegistered
-from intermute.domain.identity import IDENTITY_MISMATCH, has_token, refuse_caller
+from intermute.domain.identity import (
+    IDENTITY_MISMATCH,
+    has_token,
+    refuse_caller,
+)
 from intermute.domain.panes import Window
 from intermute.domain.refusals import Code, Refusal, quoted
 from intermute.domain.stamp import Stamp, make_id

@@ -152,8 +152,15 @@ def nfc(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """The text as it is compared when case is ignored: full case folding, in NFC."""
-    return text.lower() if text.isascii() else nfc(nfc(text).casefold())
+    """The text as it is compared when case is ignored: full case folding, in NFC.
+
+    Equal for two texts that are a canonical caseless match (Unicode, 3.13, D145). Folding needs
+    them decomposed, because it makes a letter of the iota below (U+0345), which in NFC can stand
+    before marks that are above.
+    """
+    if text.isascii():
+        return text.lower()
+    return nfc(unicodedata.normalize("NFD", text).casefold())
 
 
 def fold_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -314,7 +314,9 @@ class Automaton:
                 at += 1
             if self._stay_inside >> at & 1:
                 return None
-            names.append(name)
+            # A dot that may vanish is in the graph as text too, and no segment of a path is one.
+            if name != ".":
+                names.append(name)
         return list(dict.fromkeys(names))
 
     def next_choices(self, states: int) -> Choices:

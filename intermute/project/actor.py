@@ -14,18 +14,19 @@ import trio
 
 from actors import Envelope, RestartPolicy
 from intermute.domain import commands, limits
-from intermute.domain.commands import Caller, Command
+from intermute.domain.commands import NOBODY, Command
 from intermute.domain.continuity import Continuity
-from intermute.domain.decide import advance, decide, refuse, replay_marks
+from intermute.domain.decide import advance, decide, refuse, replay
 from intermute.domain.decision import Accepted, Decision
 from intermute.domain.events import Event, ReservationGranted
+from intermute.domain.identity import proven_by_request
 from intermute.domain.leases import next_due_us
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.stamp import Stamp
 from intermute.domain.state import State
 from intermute.domain.transitions import apply, mark
 from intermute.domain.waiting import admissions, confirm
-from intermute.domain.work import RequestAllowance
+from intermute.domain.work import Allowance, RequestAllowance
 from intermute.project.breaker import Breaker, BreakerState
 from intermute.project.clock import Clock
 from intermute.project.committing import Committer
@@ -44,7 +45,6 @@ from intermute.storage import faults
 from intermute.storage.writer import Writer
 
 _log = logging.getLogger(__name__)
-_NOBODY = Caller()
 
 # What is asked in one go, and the answers to it.
 Request = tuple[Ask, ...]
@@ -127,7 +127,7 @@ class ProjectActor:
         purge = self._purge_at_us is not None and self._purge_at_us <= stamp.at_us
         if not due and not purge:
             return None
-        return Ask(commands.ExpireLeases(), stamp, _NOBODY)
+        return Ask(commands.ExpireLeases(), stamp, NOBODY)
 
     async def handle(self, batch: Sequence[Envelope[Message, Any]]) -> None:
         """Answer every envelope: a decision once it is durable, or the fault that met it.
@@ -268,7 +268,10 @@ class ProjectActor:
             for ask in request:
                 advance(self._state, ask.stamp)
                 if writes:
+                    # What time brings about is not the request's to pay for.
+                    self._state.allowance = Allowance()
                     self._expire_due()
+                    self._state.allowance = self._allowance
                     if guard is not None:
                         guard.keep(self._state)
                 self.seq += 1
@@ -342,9 +345,8 @@ class ProjectActor:
         if known is None:
             return None
         same, answer = known
-        # The token presented is part of a registration's fingerprint, and the registration has
-        # ended it: whoever lost the answer has no other.
-        if not (same and isinstance(ask.command, commands.RegisterAgent)):
+        # Where the command may have ended the token, the same request shows the same token.
+        if not (same and proven_by_request(ask.command, ask.caller)):
             refusal = refuse(self._state, ask.command, ask.caller)
             if refusal is not None:
                 return refusal
@@ -354,9 +356,10 @@ class ProjectActor:
                 "this Idempotency-Key was used for another request; a key belongs to one request "
                 "and its retries",
             )
-        accepted = Accepted(answer, marks=replay_marks(ask.command, answer))
-        self._write(accepted)
-        return accepted
+        decision = replay(self._state, ask.command, answer)
+        if isinstance(decision, Accepted):
+            self._write(decision)
+        return decision
 
     def _write(self, accepted: Accepted) -> None:
         """Append the events, file and memory in step."""
@@ -394,7 +397,7 @@ class ProjectActor:
                 assert granted.event.data is data, "a grant is the last that happens"
                 command = commands.ConfirmGrant(data.ticket_id, agent_id=data.agent_id)
                 stamp = Stamp(self._state.at_us, self._state.mono_us, 0)
-                decision = confirm(self._state, command, stamp, _NOBODY)
+                decision = confirm(self._state, command, stamp, NOBODY)
                 assert isinstance(decision, Accepted), "what was just granted can be taken up"
                 self._write(decision)
                 self.seq += 1
@@ -411,7 +414,7 @@ class ProjectActor:
         deadline_us = next_due_us(self._state)
         if deadline_us is not None and deadline_us <= self._state.mono_us:
             stamp = Stamp(self._state.at_us, self._state.mono_us, 0)
-            decision = decide(self._state, commands.ExpireLeases(), stamp, _NOBODY)
+            decision = decide(self._state, commands.ExpireLeases(), stamp, NOBODY)
             assert isinstance(decision, Accepted)
             self._write(decision)
             self._admit()
@@ -459,7 +462,7 @@ class ProjectActor:
         return state
 
     def _own(self, command: Command) -> Ask:
-        return Ask(command, self._clock.stamp(), _NOBODY)
+        return Ask(command, self._clock.stamp(), NOBODY)
 
 
 def _asks(message: Message) -> Request:

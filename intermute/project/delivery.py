@@ -14,14 +14,13 @@ import trio
 
 from actors import ActorStopped, Overloaded, contain
 from intermute.domain import limits
-from intermute.domain.commands import Caller, Command, PokeOutcome, SettlePokes
+from intermute.domain.commands import NOBODY, Caller, Command, PokeOutcome, SettlePokes
 from intermute.project.messages import CommandFailed, StorageUnavailable, Told
 from intermute.project.tmux import Tmux
 
 __all__ = ["Deliveries", "Injection", "Tmux"]
 
 _log = logging.getLogger(__name__)
-_NOBODY = Caller()
 
 
 @attrs.frozen
@@ -175,7 +174,7 @@ class Deliveries:
         """Have the project note what came of it; whether it did."""
         command = SettlePokes(job.message_id, tuple(job.outcomes.values()))
         try:
-            await self._ask(job.project, command, _NOBODY)
+            await self._ask(job.project, command, NOBODY)
         except (Overloaded, ActorStopped, StorageUnavailable, CommandFailed) as error:
             _log.warning("what came of message %s is not recorded: %s", job.message_id, error)
             return False

@@ -7,7 +7,7 @@
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ import trio
 
 from actors import ActorStopped, Directory, DirectoryStatistics, Overloaded, Reply
 from intermute.domain import limits
-from intermute.domain.commands import Caller, Command, ExpireLeases
+from intermute.domain.commands import NOBODY, Caller, Command, ExpireLeases, HangUp
 from intermute.domain.decide import advance, decide
 from intermute.domain.events import Event
 from intermute.domain.identity import refuse_identity
@@ -42,10 +42,10 @@ from intermute.project.messages import (
     StorageUnavailable,
     Together,
     Told,
-    WriteOutcome,
 )
+from intermute.project.readers import Readers, unreadable
 from intermute.project.searching import Searches
-from intermute.project.unusable import UnusableFiles
+from intermute.project.unusable import UnusableFiles, unusable
 from intermute.project.waiting import OpenCalls
 from intermute.storage import faults
 from intermute.storage.connections import settle
@@ -108,7 +108,7 @@ class Projects:
         self._data = DataDirectory(settings.path)
         self._names: dict[str, str] = {}
         self._breakers: OrderedDict[str, Breaker] = OrderedDict()
-        self._readers: OrderedDict[str, Reader] = OrderedDict()
+        self._readers = Readers(self._data.find)
         self._unusable = UnusableFiles(self._can_read)
         self._feeds = Feeds()
         self.searches = Searches(self._data.find)
@@ -135,7 +135,7 @@ class Projects:
         try:
             await self._actors.serve(drain_s=drain_ms / 1000, task_status=task_status)
         finally:
-            self._close_readers()
+            self._readers.close()
             for path in self._data.paths():
                 settle(path)
             self._data.close()
@@ -145,7 +145,7 @@ class Projects:
 
         Readers go first: a file whose last reader outlives its writer keeps its `-wal`.
         """
-        self._close_readers()
+        self._readers.close()
         self._actors.stop()
 
     async def ask(
@@ -204,6 +204,22 @@ class Projects:
                 return Sending(told)
         asks = tuple(self._ask(each.command, each.caller, each.idempotency) for each in asked)
         return Sending(self._send(tag, name, Together(asks)))
+
+    def hang_up(self, project: str, command: HangUp) -> None:
+        """End an open call: at once, or as soon as the project's mailbox has room."""
+        tag = self.tag_of(project)
+        self.open_calls.put_off(tag, command)
+        self._tell_hang_ups(tag)
+
+    def _tell_hang_ups(self, tag: str) -> None:
+        with suppress(ActorStopped):
+            while put_off := self.open_calls.first_put_off(tag):
+                asks = tuple(self._ask(command, NOBODY, None) for command in put_off)
+                try:
+                    self._actors.ask_nowait(tag, Together(asks))
+                except Overloaded:
+                    return
+                self.open_calls.forget_put_off(tag, len(put_off))
 
     def _send(self, tag: str, name: str, message: Message) -> Reply[Any]:
         reply = self._actors.send(tag, message)
@@ -287,7 +303,7 @@ class Projects:
             StorageUnavailable: Its file cannot be read.
         """
         if tag not in self._names:
-            reader = self._reader(tag)
+            reader = self._readers.get(tag)
             if reader is None:
                 return None
             self._names[tag] = reader.project
@@ -306,14 +322,14 @@ class Projects:
         """
         name = normalise_project(project)
         tag = "" if name is None else project_tag(name)
-        reader = self._reader(tag)
+        reader = self._readers.get(tag)
         if reader is None:
             return empty
         try:
             return query(reader)
         except faults.FAULTS as error:
-            self._drop_reader(tag)
-            raise _unreadable(error) from error
+            self._readers.drop(tag)
+            raise unreadable(error) from error
 
     def refuse_reader(self, project: str, caller: Caller, acting: str | None) -> Refusal | None:
         """Why the caller may not look at what is for the eyes of agent `acting`; None if it may.
@@ -367,7 +383,7 @@ class Projects:
 
     def _can_read(self, tag: str) -> bool:
         try:
-            reader = self._reader(tag)
+            reader = self._readers.get(tag)
             if reader is not None:
                 reader.settings()
                 return project_tag(reader.project) == tag
@@ -378,26 +394,32 @@ class Projects:
     @asynccontextmanager
     async def _open_actor(self, tag: str) -> AsyncIterator[ProjectActor]:
         """The project's actor on its file, with its sweeper beside it."""
-        try:
+        with self._noting(tag):
             writer = self._open_writer(tag)
-        except ProjectUnusable as error:
-            if self._data.find(tag) is None:
-                # It was never begun, so it is as if nobody had asked for it.
-                self._names.pop(tag, None)
-            else:
-                self._unusable.add(tag, str(error), self._clock.stamp().mono_us)
-                self._drop_reader(tag)
-            raise
-        self._unusable.forget(tag)
         try:
-            actor = await self._start_actor(tag, writer)
+            with self._noting(tag):
+                actor = await self._start_actor(tag, writer)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._sweep, tag, actor)
                 yield actor
                 nursery.cancel_scope.cancel()
         finally:
-            self._drop_reader(tag)
+            self._readers.drop(tag)
             writer.close()
+
+    @contextmanager
+    def _noting(self, tag: str) -> Iterator[None]:
+        """Remember that the file cannot be used, if that is so."""
+        try:
+            yield
+        except ProjectUnusable as error:
+            if self._data.find(tag) is None:
+                # It was never begun, so it is as if nobody had asked for it.
+                self._names.pop(tag, None)
+            else:
+                self._unusable.add(tag, error, self._clock.stamp().mono_us)
+                self._readers.drop(tag)
+            raise
 
     def _open_writer(self, tag: str) -> Writer:
         project = self._names[tag]
@@ -405,12 +427,8 @@ class Projects:
         try:
             path = self._data.create(project)
             return Writer.open(path, project=project, tag=tag, at_us=at_us)
-        except faults.StorageError as error:
-            raise ProjectUnusable(str(error)) from error
-        except faults.FAULTS as error:
-            raise ProjectUnusable(faults.describe(error).kind) from error
-        except OSError as error:
-            raise ProjectUnusable(error.strerror or "the file system refuses") from error
+        except (faults.StorageError, *faults.FAULTS, OSError) as error:
+            raise unusable(error) from error
 
     async def _start_actor(self, tag: str, writer: Writer) -> ProjectActor:
         try:
@@ -426,10 +444,9 @@ class Projects:
             )
             await actor.start()
             self.open_calls.look_again(tag)
-        except faults.FAULTS as error:
-            raise ProjectUnusable(faults.describe(error).kind) from error
-        except (faults.StorageError, StorageUnavailable) as error:
-            raise ProjectUnusable(str(error)) from error
+        except (faults.StorageError, StorageUnavailable, *faults.FAULTS) as error:
+            raise unusable(error) from error
+        self._unusable.forget(tag)
         return actor
 
     def _publish(self, tag: str, batch: Sequence[Published]) -> None:
@@ -440,6 +457,7 @@ class Projects:
         """Ask the actor, through its own mailbox, to do what time has made due."""
         while True:
             await trio.sleep(self._settings.sweep_interval_ms / 1000)
+            self._tell_hang_ups(tag)
             due = actor.sweep()
             if due is None:
                 continue
@@ -457,44 +475,7 @@ class Projects:
             self._breakers.popitem(last=False)
         return breaker
 
-    def _reader(self, tag: str) -> Reader | None:
-        reader = self._readers.get(tag)
-        if reader is not None:
-            self._readers.move_to_end(tag)
-            return reader
-        path = self._data.find(tag)
-        if path is None:
-            return None
-        try:
-            reader = Reader.open(path)
-        except faults.FAULTS as error:
-            raise _unreadable(error) from error
-        except faults.StorageError as error:
-            _log.error("project %s: %s", tag, error)
-            raise _unreadable(error) from error
-        if reader is not None:
-            self._readers[tag] = reader
-            if len(self._readers) > limits.READERS_OPEN_MAX:
-                self._readers.popitem(last=False)[1].close()
-        return reader
-
-    def _drop_reader(self, tag: str) -> None:
-        reader = self._readers.pop(tag, None)
-        if reader is not None:
-            reader.close()
-
-    def _close_readers(self) -> None:
-        for tag in tuple(self._readers):
-            self._drop_reader(tag)
-
 
 def _refused(code: Code, detail: str) -> Told:
     """A refusal from before any project: it has no place in any order."""
     return Told(epoch=0, seq=0, decision=Refusal(code, detail))
-
-
-def _unreadable(error: Any) -> StorageUnavailable:
-    kind = faults.describe(error).kind
-    return StorageUnavailable(
-        kind, outcome=WriteOutcome.NOT_DONE, retry_after_s=limits.RETRY_SOON_MS / 1000
-    )

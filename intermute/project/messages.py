@@ -96,8 +96,10 @@ class ProjectUnusable(Exception):
 
     PREFIX = "its file cannot be used: "
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, lasts: bool = False) -> None:
         super().__init__(f"{self.PREFIX}{reason}")
+        # It is something about the file itself, which will not pass.
+        self.lasts = lasts
 
 
 class CommandFailed(Exception):

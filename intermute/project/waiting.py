@@ -12,6 +12,8 @@ from itertools import count
 import attrs
 import trio
 
+from intermute.domain import limits
+from intermute.domain.commands import HangUp
 from intermute.domain.events import (
     ReservationCancelled,
     ReservationGranted,
@@ -101,6 +103,7 @@ class OpenCalls:
     def __init__(self) -> None:
         self._by_tag: dict[str, _Project] = {}
         self._numbers = count(1)
+        self._put_off: dict[str, list[HangUp]] = {}
         self._hung_up = False
 
     def __len__(self) -> int:
@@ -150,6 +153,22 @@ class OpenCalls:
             for line in project.every_line():
                 line.tell(None)
             self._tidy(tag, project)
+
+    def put_off(self, tag: str, hang_up: HangUp) -> None:
+        """Keep a hang-up until the project has taken it."""
+        waiting = self._put_off.setdefault(tag, [])
+        if len(waiting) < limits.TICKETS_MAX:
+            waiting.append(hang_up)
+
+    def first_put_off(self, tag: str) -> list[HangUp]:
+        """The hang-ups that the project is to be told of next, as many as may come together."""
+        return self._put_off.get(tag, [])[: limits.BATCH_COMMANDS_MAX]
+
+    def forget_put_off(self, tag: str, count: int) -> None:
+        """The project knows the first of them."""
+        left = self._put_off.pop(tag)[count:]
+        if left:
+            self._put_off[tag] = left
 
     def hang_up(self) -> None:
         """End every call, now and later ones: the server stops."""

@@ -53,7 +53,8 @@ def load_state(execute: Execute, state: State) -> None:
 
     The monotonic clock of whoever wrote the file is gone, so deadlines and silence are taken
     over by the wall clock; no lease is longer than it was granted for, whatever that clock says,
-    nor shorter than the grace, because its holder could not renew while nobody was there.
+    nor shorter than the grace, because its holder could not renew while nobody was there. For the
+    same reason whoever was live when an agent was last seen has the whole grace anew.
     """
     state.cursor, last_us = execute(
         "SELECT coalesce(max(cursor), 0), max(at_us) FROM "
@@ -77,8 +78,12 @@ def load_state(execute: Execute, state: State) -> None:
 
 
 def _load_agents(execute: Execute, state: State) -> None:
-    for row in execute(_AGENTS):
-        silent_us = max(0, state.at_us - row[9])
+    rows = list(execute(_AGENTS))
+    # Events say less of when somebody could be seen: one may have been written by a start.
+    any_seen_us = max((row[9] for row in rows), default=0)
+    for row in rows:
+        live = any_seen_us - row[9] < limits.HEARTBEAT_GRACE_MS * 1000
+        silent_us = 0 if live else max(0, state.at_us - row[9])
         agent = Agent(
             agent_id=row[0],
             session_id=row[1],

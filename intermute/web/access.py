@@ -68,7 +68,7 @@ class Identified:
     """Who is calling, as far as the request's own words and its connection show.
 
     Attributes:
-        local: The request comes from this machine.
+        local: The request comes from this machine, and the keyring lets it in for that.
         project: The project of the key that was shown, None without a key.
         key_id: The public id of that key, None without a key.
         rights: What the key allows beyond its project, `operator` for example.
@@ -171,7 +171,7 @@ def identify(
     if match is None:
         return _UNAUTHORIZED
     return Identified(
-        local=local,
+        local=local and keyring.allow_localhost_without_auth,
         project=match.project,
         key_id=match.key_id,
         rights=match.rights,

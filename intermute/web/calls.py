@@ -18,7 +18,7 @@ import trio
 from actors import ActorStopped, Overloaded
 from intermute.domain import commands
 from intermute.domain.commands import Command
-from intermute.domain.identity import IDENTITY_MISMATCH
+from intermute.domain.identity import IDENTITY_MISMATCH, ends_token
 from intermute.domain.projects import DEFAULT_PROJECT, INVALID_NAME, normalise_project
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.stamp import tag_of
@@ -210,10 +210,7 @@ class Call(ABC):
         key = idempotency_key(self.idempotency_key, KEY_HEADER) if command.changes else None
         if key is None:
             return None
-        proof = ""
-        if isinstance(command, commands.RegisterAgent):
-            # A registration may end the token it was made with, so a retry cannot prove it again.
-            proof = self.caller.agent_token or ""
+        proof = (self.caller.agent_token or "") if ends_token(command) else ""
         members = msgspec.json.encode(self.identifying_members(), order="sorted")
         target = f"{self.target()}\n{proof}\n".encode("utf-8", "surrogateescape")
         return Idempotency(

@@ -15,6 +15,7 @@ import trio
 
 from intermute.domain.limits import (
     BODIES_UNFINISHED_LEN_MAX,
+    BODY_SMALL_LEN_MAX,
     BODY_WAIT_MS,
     HEADERS_LEN_MAX,
     HEADERS_MAX,
@@ -215,7 +216,8 @@ class Guard:
         body_len_max: Bytes of one request body; more is answered 413 as soon as it is known.
         body_timeout_s: From the headers to the end of the body; 408 after that.
         unfinished_len_max: Bytes of all bodies together of which only a part has come; whose next
-            piece is beyond that is answered 503.
+            piece is beyond that is answered 503, unless its body is small until then.
+        small_len_max: Bytes of such a body.
         target_len_max: Bytes of path and query together; more is 414.
         headers_len_max: Bytes of all header names and values, or 100 headers; more is 431.
 
@@ -230,6 +232,7 @@ class Guard:
         body_len_max: int,
         body_timeout_s: float = BODY_WAIT_MS / 1000,
         unfinished_len_max: int = BODIES_UNFINISHED_LEN_MAX,
+        small_len_max: int = BODY_SMALL_LEN_MAX,
         target_len_max: int = TARGET_LEN_MAX,
         headers_len_max: int = HEADERS_LEN_MAX,
     ) -> None:
@@ -239,6 +242,7 @@ class Guard:
         self._body_timeout_s = body_timeout_s
         self._unfinished_len = 0
         self._unfinished_len_max = unfinished_len_max
+        self._small_len_max = small_len_max
         self._target_len_max = target_len_max
         self._headers_len_max = headers_len_max
         self._too_large = _refusal(
@@ -317,7 +321,8 @@ class Guard:
                     chunks.append(chunk)
                     if received_len > self._body_len_max:
                         return self._too_large
-                    if self._unfinished_len > self._unfinished_len_max:
+                    crowded = self._unfinished_len > self._unfinished_len_max
+                    if crowded and received_len > self._small_len_max:
                         return _CROWDED
                     few = received_len // _PIECE_LEN_MIN
                     if len(chunks) > max(few, _PIECES_LEN_MAX):

@@ -24,6 +24,7 @@ _UNREADABLE = "It is not an HTTP request this server reads."
 _BAD_VERSION = "A WebSocket is opened with Sec-WebSocket-Version: 13."
 _ONLY_VERSION = (b"sec-websocket-version", b"13")
 _EXTENSIONS = b"sec-websocket-extensions"
+_UPGRADE = b"upgrade"
 
 
 class _Peer(h11.Connection):
@@ -70,7 +71,8 @@ class Http1(H11Protocol):
 
     async def _create_stream(self, request: h11.Request) -> None:
         if not _asks_for_websocket(request):
-            await super()._create_stream(request)
+            # Hypercorn takes more than that for a handshake, and would not decline compression.
+            await super()._create_stream(_without(request, _UPGRADE))
             return
         fault = handshake_fault(request)
         if fault is not None:
@@ -91,7 +93,7 @@ class Http1(H11Protocol):
         self.stream = stream
         self.connection = H11WSConnection(cast(h11.Connection, self.connection))
         # Compression is declined: wsproto inflates a frame without a bound.
-        headers = [header for header in request.headers if header[0] != _EXTENSIONS]
+        headers = list(_without(request, _EXTENSIONS).headers)
         await stream.handle(
             Request(
                 stream_id=STREAM_ID,
@@ -147,6 +149,18 @@ class _Websocket(WSStream):
         """Send a close frame, unless one was sent already, and nothing after it."""
         await self._send_wsproto_event(close)
         await self.send(StreamClosed(stream_id=self.stream_id))
+
+
+def _without(request: h11.Request, header: bytes) -> h11.Request:
+    """The request without any header of that name."""
+    if not any(name == header for name, _ in request.headers):
+        return request
+    return h11.Request(
+        method=request.method,
+        target=request.target,
+        http_version=request.http_version,
+        headers=[each for each in request.headers if each[0] != header],
+    )
 
 
 def _asks_for_websocket(request: h11.Request) -> bool:

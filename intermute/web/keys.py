@@ -23,6 +23,7 @@ import yaml
 
 from intermute.domain import limits
 from intermute.domain.projects import INVALID_NAME, normalise_project
+from intermute.web.keys_yaml import NameTwiceError, parse
 
 _log = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ def load(path: str | os.PathLike[str]) -> Keyring:
 
     Raises:
         KeysFileError: It is missing, larger than `KEYS_FILE_LEN_MAX` bytes, not YAML, not of the
-            expected form, or lists one key under two projects.
+            expected form, has a name twice in a mapping, or lists one key under two projects.
     """
     return _to_keyring(_read(Path(path)), Path(path))
 
@@ -216,7 +217,7 @@ def add_key(
         policy = _section(document, "default_policy")
         policy.setdefault("allow_localhost_without_auth", True)
         projects = _section(document, "projects")
-        known = next((n for n in projects if normalise_project(str(n)) == name), name)
+        known = next((n for n in projects if normalise_project(n) == name), name)
         keys = _section(projects, known).setdefault("keys", None)
         projects[known]["keys"] = [*(keys or []), entry]
         return document
@@ -259,11 +260,14 @@ def _read(path: Path) -> dict[str, Any]:
     problem: str | None = None
     document: Any = None
     try:
-        document = yaml.safe_load(raw)
+        document = parse(raw)
     except yaml.MarkedYAMLError as error:
         # The parser's own message quotes the line, and with it perhaps a key.
         at = error.problem_mark
-        problem = "not valid YAML" + ("" if at is None else f" at line {at.line + 1}")
+        problem = "not valid YAML"
+        if isinstance(error, NameTwiceError):
+            problem = "a name stands twice in its mapping, the second time"
+        problem += "" if at is None else f" at line {at.line + 1}"
     except (yaml.YAMLError, ValueError, RecursionError):
         problem = "not valid YAML"
     # Raised out here, so that no context carries what the parser saw.
@@ -289,8 +293,10 @@ def _to_keyring(document: dict[str, Any], path: Path) -> Keyring:
     by_digest: dict[bytes, _Entry] = {}
     projects = _mapping(document.get("projects"), f"{path}: projects")
     for name, section in projects.items():
+        if not isinstance(name, str):
+            raise KeysFileError(f"{path}: the name of a project must be text, in quotes")
         place = f"{path}: projects.{name}"
-        project = normalise_project(str(name))
+        project = normalise_project(name)
         if project is None:
             raise KeysFileError(f"{path}: {INVALID_NAME}")
         for entry, key_id in _entries(_mapping(section, place), project, place):

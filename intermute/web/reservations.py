@@ -1,10 +1,15 @@
 """Operations on the reservations: create, list, check, get, renew, release."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
+from actors import ActorStopped, Overloaded
 from intermute.domain import reservations as domain
 from intermute.domain.commands import (
+    Caller,
     CheckFence,
+    ExpireLeases,
     ForceRelease,
     QueuePaths,
     ReleaseReservation,
@@ -12,6 +17,7 @@ from intermute.domain.commands import (
 from intermute.domain.limits import CURSOR_MAX, PAGE_MAX
 from intermute.domain.modes import Mode
 from intermute.domain.views import ReservationView
+from intermute.project.messages import CommandFailed, StorageUnavailable
 from intermute.web.calls import Call
 from intermute.web.errors import Refused
 from intermute.web.operations import Asking, Operations
@@ -43,23 +49,20 @@ async def list_reservations(call: Call) -> Outcome:
     limit = decimal(call.query("limit"), default=PAGE_MAX, most=PAGE_MAX)
     before = decimal(call.query("cursor"), default=CURSOR_MAX, most=CURSOR_MAX)
     project = call.project_of_agent(call.query("project"), agent_id)
-    await call.projects.wake(project)
-    now_us = call.now_us()
-    found = call.read(
+    look = partial(
+        call.read,
         project,
         lambda reader: reader.reservations(
-            agent_id=agent_id,
-            active_at_us=now_us if active else None,
-            before=before,
-            limit=limit + 1,
+            agent_id=agent_id, active=active, before=before, limit=limit + 1
         ),
         empty=NO_RESERVATIONS,
     )
+    found = await _settled(call, project, look)
     page = found[:limit]
     return Outcome(
         200,
         {
-            "reservations": [wire.reservation(view, now_us=now_us) for view in page],
+            "reservations": [wire.reservation(view) for view in page],
             "cursor": page[-1].cursor if page else before % CURSOR_MAX,
             "more": len(found) > limit,
         },
@@ -82,11 +85,34 @@ def check(call: Call) -> Asking:
 async def get_reservation(call: Call) -> Outcome:
     reservation_id = call.path("reservation_id")
     project = call.project_of(reservation_id, domain.not_found)
-    await call.projects.wake(project)
-    view = call.read(project, lambda reader: reader.reservation(reservation_id), empty=None)
-    if view is None:
+
+    def look() -> list[ReservationView]:
+        view = call.read(project, lambda reader: reader.reservation(reservation_id), empty=None)
+        return NO_RESERVATIONS if view is None else [view]
+
+    found = await _settled(call, project, look)
+    if not found:
         raise Refused(domain.not_found(reservation_id))
-    return Outcome(200, wire.reservation(view, now_us=call.now_us()))
+    return Outcome(200, wire.reservation(found[0]))
+
+
+async def _settled(
+    call: Call, project: str, look: Callable[[], list[ReservationView]]
+) -> list[ReservationView]:
+    """What is found once the leases that are due have ended.
+
+    Leases are kept by a clock of their own, and only their actor can tell whether one is over. The
+    wall clock may be ahead of that one, so it says no more than whether to ask.
+    """
+    await call.projects.wake(project)
+    found = look()
+    now_us = call.now_us()
+    if any(view.ended is None and view.expires_at_us <= now_us for view in found):
+        # What cannot be settled stands as it is for every decision too.
+        with suppress(Overloaded, ActorStopped, StorageUnavailable, CommandFailed):
+            await call.projects.ask(project, ExpireLeases(), Caller())
+        found = look()
+    return found
 
 
 @operations.command("reservations.renew", "POST", "/api/reservations/<reservation_id>/renew")

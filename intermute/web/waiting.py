@@ -11,6 +11,7 @@ from actors import ActorStopped
 from intermute.domain import limits
 from intermute.domain import waiting as domain
 from intermute.domain.commands import (
+    NOBODY,
     CancelTicket,
     Command,
     ConfirmGrant,
@@ -29,6 +30,7 @@ from intermute.domain.events import (
 )
 from intermute.domain.refusals import Code, Refusal
 from intermute.domain.views import CheckedView, QueuedView, ReservationView, TicketView
+from intermute.project.directory import Asked
 from intermute.project.messages import CommandFailed, Told
 from intermute.project.waiting import HungUp, Line, Word
 from intermute.web.calls import Call
@@ -79,9 +81,10 @@ class _Left(Exception):
 class OpenCall:
     """A call that is held open until the paths are granted, its time is over, or its client leaves.
 
-    Whatever the end, nothing is left behind that nobody knows of: a call that is not answered hangs
-    up, and gives up what it alone has asked for, see `intermute.domain.calls`. What is answered was
-    confirmed, so it is a whole lease.
+    A call that is not answered hangs up, and gives up what it alone has waited for, see
+    `intermute.domain.calls`. What is answered was confirmed, so it is a whole lease. What is
+    granted without a wait, at first or when it asks anew, stays though nobody hears of it, as that
+    of any request does.
 
     Attributes:
         command: What it asks for, with its number.
@@ -111,7 +114,8 @@ class OpenCall:
                 found = await self._wait(told)
         finally:
             if self._ticket_id is not None:
-                self._tell(self._hang_up(self._ticket_id))
+                hang_up = HangUp(self._ticket_id, self._number)
+                self._call.projects.hang_up(self._project, hang_up)
         return found or refusal_outcome(_NOBODY_LISTENS)
 
     async def _wait(self, told: Told) -> Outcome:
@@ -178,7 +182,7 @@ class OpenCall:
             with trio.move_on_after(limits.LINE_HEARTBEAT_MS / 1000):
                 return await on_line.hear()
             await self._stay()
-            self._tell(Heartbeat(self.command.agent_id))
+            self._call.tell(self._project, Heartbeat(self.command.agent_id))
 
     async def _take_up(
         self, ticket: TicketView, *further: Command
@@ -216,7 +220,7 @@ class OpenCall:
     async def _time_over(self, ticket: TicketView) -> Outcome:
         """Give up, and say who is in the way; a grant that came this moment is still good."""
         describe = DescribeTicket(ticket.ticket_id)
-        hang_up = self._hang_up(ticket.ticket_id, keeps_grant=True)
+        hang_up = HangUp(ticket.ticket_id, self._number, keeps_grant=True)
         outcome, (described, _) = await self._take_up(ticket, describe, hang_up)
         if outcome is not None:
             return outcome
@@ -258,20 +262,15 @@ class OpenCall:
         Raises:
             ActorStopped, Overloaded, StorageUnavailable, CommandFailed.
         """
-        asked = [self._call.also(command) for command in commands]
+        asked = [
+            Asked(command, NOBODY) if isinstance(command, HangUp) else self._call.also(command)
+            for command in commands
+        ]
         answers = await self._call.projects.send(self._project, asked).wait()
         for answer in answers:
             if isinstance(answer, CommandFailed):
                 raise answer
         return [answer for answer in answers if isinstance(answer, Told)]
-
-    def _tell(self, command: Command) -> None:
-        """Should it not arrive, the ticket is not confirmed at its turn and the next is served."""
-        self._call.tell(self._project, command)
-
-    def _hang_up(self, ticket_id: str, *, keeps_grant: bool = False) -> HangUp:
-        agent_id = self.command.agent_id
-        return HangUp(ticket_id, agent_id, self._number, keeps_grant)
 
 
 _NOT_TOGETHER = (

@@ -251,8 +251,13 @@ def check(
     )
 
 
-def reservation(view: ReservationView, *, now_us: int) -> dict[str, Any]:
-    """A reservation. `path_pattern` is its first pattern, for clients that know only one."""
+def reservation(view: ReservationView, *, now_us: int | None = None) -> dict[str, Any]:
+    """A reservation. `path_pattern` is its first pattern, for clients that know only one.
+
+    Args:
+        now_us: The wall clock, for an answer that may have been remembered for longer than the
+            lease; None when it was looked up, as what has not ended is then active.
+    """
     members: dict[str, Any] = {
         "id": view.reservation_id,
         "agent_id": view.agent_id,
@@ -273,7 +278,8 @@ def reservation(view: ReservationView, *, now_us: int) -> dict[str, Any]:
         members["released_at"] = iso(view.ended_at_us)
     if view.ended == "expired" and view.ended_at_us is not None:
         members["expired_at"] = iso(view.ended_at_us)
-    members["is_active"] = view.ended is None and now_us < view.expires_at_us
+    ran_out = now_us is not None and view.expires_at_us <= now_us
+    members["is_active"] = view.ended is None and not ran_out
     if view.ticket_id is not None and view.ended is None:
         members["ticket_id"] = view.ticket_id
         members["confirm_by"] = iso(view.expires_at_us)

@@ -12,7 +12,12 @@ from intermute.domain.commands import (
     ReservePaths,
 )
 from intermute.domain.decision import Accepted
-from intermute.domain.events import ReservationNarrowed, ReservationReleased, ReservationRenewed
+from intermute.domain.events import (
+    ProjectConfigured,
+    ReservationNarrowed,
+    ReservationReleased,
+    ReservationRenewed,
+)
 from intermute.domain.modes import Mode
 from intermute.domain.refusals import Code
 from intermute.domain.state import State
@@ -32,6 +37,7 @@ from .table import (
     held,
     registered,
     state_of,
+    write,
 )
 
 TTL = 10 * MINUTE
@@ -133,6 +139,57 @@ def test_a_grant_that_was_looked_for_in_vain_for_too_long_is_outdated(monkeypatc
             found = fence(LEASE, GONE, *others)
             assert (found.status, found.newest, found.superseded_by) == ("outdated", False, None)
             assert fence(LEASE, *others).status == "current", "what is held needs no looking"
+
+
+# Taken and released, in the order of their tokens.
+def ended(name, agent_id, pattern, token):
+    released = ReservationReleased(name, agent_id, "holder", fencing_token=token)
+    return [held(name, agent_id, pattern), released]
+
+
+def how(state, token):
+    found = ask(state, CheckFence(token)).answer
+    return found.status, found.newest, found.superseded_by
+
+
+IGNORED, COUNTS = ProjectConfigured(case_sensitive=False), ProjectConfigured(case_sensitive=True)
+
+
+def test_a_token_from_before_the_rule_for_case_changed_is_outdated():
+    """README was taken as readme, which another rule would not see."""
+    state = state_of(
+        [IGNORED, *ended("r", ALICE, "README", 2), *ended("r2", BOB, "readme", 4), COUNTS]
+    )
+    assert how(state, 2) == how(state, 4) == ("outdated", False, None)
+    _, refusal = check(
+        [IGNORED, *ended("r", ALICE, "README", 2), COUNTS],
+        CheckPaths(("lib",), fencing_token=2),
+        Code.STALE_TOKEN,
+    )
+    assert "case" in refusal.detail
+
+
+def test_a_token_from_after_the_rule_for_case_changed_is_judged_by_it():
+    """Other settings change no rule."""
+    state = state_of(
+        [IGNORED, *ended("r", ALICE, "README", 2), ProjectConfigured(False, live_transport=True)]
+    )
+    assert how(state, 2) == ("released", True, None)
+    for given in ended("r2", BOB, "readme", 5):
+        write(state, given(state) if callable(given) else given)
+    assert how(state, 2)[:2] == ("superseded", False)
+
+
+@pytest.mark.parametrize("unreadable", ["[\u00df]", "\u00df" * 600])
+def test_what_cannot_be_read_any_more_makes_a_token_outdated(unreadable):
+    """It was granted when case counted; and a later version may read fewer patterns, too."""
+    given = [*ended("r", ALICE, "src/a", 1), *ended("r2", BOB, unreadable, 3), IGNORED]
+    state = state_of([*given, *ended("r3", ALICE, "src/b", 6), *ended("r4", BOB, "lib", 8)])
+    assert how(state, 1) == how(state, 3) == ("outdated", False, None)
+    assert how(state, 6)[0] == "released"
+    written = "UPDATE reservations SET patterns = ? WHERE reservation_id = ?"
+    state.archive._connection.execute(written, (f'["{unreadable}"]', "r4"))
+    assert how(state, 6) == how(state, 8) == ("outdated", False, None)
 
 
 def test_the_same_patterns_are_looked_at_once(monkeypatch):

@@ -14,7 +14,7 @@ from intermute.domain.commands import (
     RetireAgent,
     SetPolicy,
 )
-from intermute.domain.decide import replay_marks
+from intermute.domain.decide import replay
 from intermute.domain.decision import Accepted
 from intermute.domain.events import AgentRetired, TokenBound, TokenSet
 from intermute.domain.identity import IDENTITY_MISMATCH
@@ -167,10 +167,18 @@ def test_a_claimed_name_gives_no_right_to_anothers_reservation():
 
 
 def test_a_registration_asked_for_again_brings_a_new_token_and_nothing_else_does():
+    state = state_of(TWO)
     answer = RegisteredView(ALICE, "s", "Alice", resumed=False)
-    assert replay_marks(register_command("new"), answer) == (TokenSet(ALICE, token_hash("new")),)
+    again = replay(state, register_command("new"), answer)
+    assert again == Accepted(answer, marks=(TokenSet(ALICE, token_hash("new")),))
     for command in ASKED:
-        assert replay_marks(command, None) == ()
+        assert replay(state, command, None) == Accepted(None)
+
+
+def test_a_registration_asked_for_again_brings_no_retired_agent_back():
+    answer = RegisteredView(ALICE, "s", "Alice", resumed=False)
+    state = state_of([*LATCHED, AgentRetired(ALICE)])
+    assert replay(state, register_command("new"), answer).code is Code.AGENT_NOT_FOUND
 
 
 def test_what_a_caller_shows_is_noted_before_what_the_command_notes():

@@ -379,6 +379,15 @@ def test_a_message_can_be_edited_more_than_once():
     check([FIRST, second], again(body="one"), (third,))
 
 
-def test_an_edit_asks_no_policy_because_it_reaches_nobody_new():
+def test_an_edit_reaches_nobody_who_takes_nothing_by_now():
     given = [guarded(BOB, "open"), FIRST, AgentPolicyChanged(BOB, "block_all", "open")]
+    state, refusal = check(given, again(body="two"), Code.POLICY_DENIED)
+    assert refusal.data == {"denied": [BOB]}
+    retry = ask(state, again(body="one"))
+    assert (retry.answer, retry.events) == (SentView("m", 2), ()), "a retry changes nothing"
+
+
+@pytest.mark.parametrize("policy", ["contacts_only", "auto"])
+def test_what_was_let_in_may_be_corrected(policy):
+    given = [guarded(BOB, "open"), FIRST, AgentPolicyChanged(BOB, policy, "open")]
     check(given, again(body="two"), (updated("m", ALICE, BOB, cc=(CAROL,), cursor=2, body="two"),))

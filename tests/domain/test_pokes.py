@@ -6,7 +6,6 @@ import pytest
 
 from intermute.domain import events, limits
 from intermute.domain.commands import (
-    AddContact,
     Heartbeat,
     PokeOutcome,
     ResumePokes,
@@ -274,7 +273,7 @@ def test_contacts_only_is_the_rule_for_live_messages():
     state = state_of((registered(ALICE), registered(BOB), window(BOB)), live_default=True)
     focus(state, BOB)
     refusal(state, message(), Code.POLICY_DENIED)
-    carry_out(state, ask(state, AddContact(BOB, ALICE)))
+    carry_out(state, Accepted(None, (events.ContactAdded(BOB, ALICE),)))
     assert ask(state, message()).answer.delivery == {BOB: "pending"}
 
 

@@ -3,8 +3,16 @@
 import pytest
 
 from intermute.domain import events, limits
-from intermute.domain.commands import ExpireWindow, RegisterWindow, RetireAgent
-from intermute.domain.decide import replay_marks
+from intermute.domain.commands import (
+    AddContact,
+    ExpireWindow,
+    Heartbeat,
+    RegisterWindow,
+    RetireAgent,
+    SetPolicy,
+)
+from intermute.domain.decide import replay
+from intermute.domain.decision import Accepted
 from intermute.domain.refusals import Code
 from intermute.domain.stamp import make_id
 from intermute.domain.windows import is_tmux_target
@@ -163,6 +171,31 @@ def test_b16_only_its_agent_ends_a_window():
     check(held_to_it, ExpireWindow(UUID), Code.AGENT_TOKEN_REQUIRED, who=caller(ALICE))
 
 
+OPENING = (SetPolicy(ALICE, live_contact_policy="open"), AddContact(ALICE, BOB))
+CLOSING_OR_NEITHER = (
+    SetPolicy(ALICE, policy="block_all"),
+    SetPolicy(ALICE, live_contact_policy="contacts_only"),
+    AddContact(ALICE, "known"),
+    Heartbeat(ALICE, "at-prompt"),
+)
+by_kind = {"ids": lambda command: command.kind}
+
+
+@pytest.mark.parametrize("command", OPENING, **by_kind)
+def test_while_it_lives_its_token_says_who_may_type_into_it(command):
+    given = (*BOTH, opened())
+    for who in (caller(), caller(ALICE), OPERATOR):
+        check(given, command, Code.AGENT_TOKEN_REQUIRED, who=who)
+    for state, who in ((state_of(given), caller(ALICE, "a")), (state_of(BOTH), caller())):
+        assert isinstance(ask(state, command, who), Accepted)
+
+
+@pytest.mark.parametrize("command", CLOSING_OR_NEITHER, **by_kind)
+def test_what_opens_nothing_goes_on_without_the_token(command):
+    state = state_of((*BOTH, events.ContactAdded(ALICE, "known"), opened()))
+    assert isinstance(ask(state, command), Accepted)
+
+
 def test_retirement_ends_an_agents_windows():
     given = (
         *BOTH,
@@ -186,8 +219,8 @@ def test_a_retry_brings_a_new_token_for_the_pane():
     state = state_of((*BOTH, opened()))
     answer = ask(state, window()).answer
     again = RegisterWindow(UUID, ALICE, token_hash("a"), token_hash("later"))
-    (note,) = replay_marks(again, answer)
-    assert note == events.PaneTokenSet("win", UUID, token_hash("later"))
+    note = events.PaneTokenSet("win", UUID, token_hash("later"))
+    assert replay(state, again, answer) == Accepted(answer, marks=(note,))
 
 
 def test_no_token_is_shown_where_a_command_is_printed():

@@ -65,12 +65,14 @@ async def queue(server: Server, agent_id: str, *patterns: str, **members: Any) -
     return await server.reserve(agent_id, *patterns, queue=True, expected=202, **members)
 
 
-async def call_by_hand(server: Server, agent_id: str, *patterns: str) -> trio.SocketStream:
+async def call_by_hand(
+    server: Server, agent_id: str, *patterns: str, headers: tuple[tuple[str, str], ...] = ()
+) -> trio.SocketStream:
     """A call that stays on the line until its stream is closed."""
     stream = await trio.open_tcp_stream("127.0.0.1", server.port)
     body = {"agent_id": agent_id, "patterns": patterns, "wait_seconds": 60}
     await stream.send_all(
-        request_bytes("POST", "/api/reservations", json.dumps(body).encode(), headers=())
+        request_bytes("POST", "/api/reservations", json.dumps(body).encode(), headers=headers)
     )
     return stream
 

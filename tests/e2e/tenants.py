@@ -20,6 +20,7 @@ class Tenants:
     a: str
     b: str
     operator: str
+    operator_b: str
     expired: str
     revoked: str
 
@@ -41,6 +42,7 @@ def make_tenants(keys_file: Path, *, beta: str = BETA) -> Tenants:
         a=key(ALPHA),
         b=key(beta),
         operator=key(ALPHA, operator=True),
+        operator_b=key(beta, operator=True),
         expired=key(ALPHA, expires_at=past),
         revoked=key(ALPHA),
     )

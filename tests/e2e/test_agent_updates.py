@@ -201,12 +201,18 @@ async def test_the_session_of_a_retired_agent_is_free(server: Server):
     assert second["agent_id"] != first["agent_id"]
 
 
-async def test_a_retired_agents_registration_asked_again_is_not_an_error(server: Server):
+async def test_a_retired_agents_registration_asked_again_opens_nothing(server: Server):
+    """Its name stays held to the token that has ended, and its mail with it."""
     headers = {"Idempotency-Key": "r"}
-    first = await server.client.post("/api/agents", json={}, headers=headers)
-    await server.client.delete(f"/api/agents/{first.json()['agent_id']}")
+    first = (await server.client.post("/api/agents", json={}, headers=headers)).json()
+    own = {"X-Agent-ID": first["agent_id"], "X-Agent-Token": first["token"]}
+    await server.client.delete(f"/api/agents/{first['agent_id']}", headers=own)
     again = await server.client.post("/api/agents", json={}, headers=headers)
-    assert again.status_code == 200
+    assert "retired" in refused(again, 404, "agent_not_found")["detail"]
+    inbox = await server.client.get(f"/api/inbox/{first['agent_id']}")
+    refused(inbox, 403, "agent_token_required")
+    anew = await server.client.post("/api/agents", json={}, headers={"Idempotency-Key": "s"})
+    assert anew.status_code == 200
 
 
 async def test_decisions_about_agents_say_where_they_stand(server: Server, ada: dict):

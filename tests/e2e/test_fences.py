@@ -1,9 +1,11 @@
 """Fencing tokens: who comes too late is told so, and by whom it was overtaken."""
 
+from pathlib import Path
+
 import pytest
 
 from .answers import refused
-from .conftest import Server
+from .conftest import Server, running_server
 
 
 async def fence(server: Server, token: int):
@@ -54,6 +56,27 @@ async def test_a_fence_tells_who_came_after(server: Server):
     assert by["fencing_token"] == newer["fencing_token"]
     assert by["reservation_id"] == newer["id"]
     assert by["witness"] == "src/a.py"
+
+
+async def test_a_change_of_the_rule_for_case_makes_earlier_tokens_outdated(tmp_path: Path):
+    """Also after a restart, and when what was granted cannot be read by the new rule."""
+    path = "/api/project"
+    async with running_server(tmp_path) as server:
+        await server.client.patch(path, json={"case_sensitive": False})
+        upper = await server.reserve("ada", "README")
+        await server.release("ada", upper["id"])
+        lower = await server.reserve("bob", "readme")
+        await server.release("bob", lower["id"])
+        assert (await fence(server, upper["fencing_token"]))["status"] == "superseded"
+        await server.client.patch(path, json={"case_sensitive": True})
+        unread = await server.reserve("eve", "[ß]")
+        await server.release("eve", unread["id"])
+        assert (await fence(server, unread["fencing_token"]))["status"] == "released"
+        await server.client.patch(path, json={"case_sensitive": False})
+    async with running_server(tmp_path) as server:
+        for held in (upper, lower, unread):
+            found = await fence(server, held["fencing_token"])
+            assert (found["status"], found["newest"]) == ("outdated", False)
 
 
 async def test_a_token_of_nobody_is_404(server: Server):

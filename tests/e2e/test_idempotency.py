@@ -134,3 +134,17 @@ async def test_a_client_that_went_away_asks_again_safely(server: Server):
     again = await post(server, KEY, agent="ada", path="a")
     assert again.status_code == 201
     assert len(await listed(server)) == 1
+
+
+async def test_a_retirement_asked_again_answers_the_same_to_its_token_alone(server: Server):
+    """The token ended with the agent, and whoever lost the answer has no other."""
+    ada = await server.register("Ada")
+    url = f"/api/agents/{ada['agent_id']}"
+    own = KEY | {"X-Agent-ID": ada["agent_id"], "X-Agent-Token": ada["token"]}
+    first, again = [await server.client.delete(url, headers=own) for _ in "ab"]
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert again.content == first.content
+    assert again.headers["Idempotency-Replayed"] == "true"
+    wrong = await server.client.delete(url, headers=own | {"X-Agent-Token": ada["token"] + "x"})
+    refused(wrong, 403, "agent_identity_mismatch")
+    refused(await server.client.delete(url, headers=KEY), 422, "idempotency_key_reused")

@@ -1,12 +1,22 @@
 """Looking at reservations: checks, lists and their pages, and where decisions stand."""
 
+import time
 from pathlib import Path
 
+import pytest
+
 from intermute.domain import limits
+from intermute.project.actor import ProjectActor
 
 from .answers import place, refused
 from .conftest import Server, ShiftedClock, running_server
 from .test_reservations import listed, post
+
+
+def set_forward(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    """Set the wall clock forward, and no other."""
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() + seconds * 10**9)
 
 
 async def test_a_check_of_a_free_path_is_an_empty_list(server: Server):
@@ -93,6 +103,38 @@ async def test_a_list_by_project_has_the_active_ones_newest_first(
     await server.check("x")
     found = await listed(server, project=" default ")
     assert [each["id"] for each in found] == [last["id"], first["id"]]
+
+
+async def look_at(server: Server, held):
+    """Whether it is listed, and whether it says that it is active."""
+    found = await listed(server)
+    one = (await server.client.get(f"/api/reservations/{held['id']}")).json()
+    assert all(each["is_active"] for each in found)
+    return [each["id"] for each in found] == [held["id"]], one["is_active"]
+
+
+async def test_what_is_active_is_what_decisions_go_by_whatever_the_wall_clock_says(
+    monkeypatch: pytest.MonkeyPatch, server: Server
+):
+    """Leases are kept by the monotonic clock, so a wall clock set forward ends none."""
+    held = await server.reserve("ada", "src")
+    set_forward(monkeypatch, 3_600)
+    assert await look_at(server, held) == (True, True)
+    members = await server.reserve("bob", "src", expected=409)
+    assert members["conflicts"][0]["reservation_id"] == held["id"]
+
+
+async def test_what_is_due_is_shown_as_ended_before_it_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: ShiftedClock
+):
+    monkeypatch.setattr(ProjectActor, "sweep", lambda self: None)
+    async with running_server(tmp_path) as server:
+        held = await server.reserve("ada", "src", ttl_seconds=60)
+        clock.advance(61)
+        set_forward(monkeypatch, 61)
+        assert await look_at(server, held) == (False, False)
+        one = (await server.client.get(f"/api/reservations/{held['id']}")).json()
+        assert "expired_at" in one
 
 
 async def test_a_list_by_agent_has_all_of_its_history(server: Server):

@@ -3,6 +3,7 @@
 import json
 import socket
 import struct
+import uuid
 
 import pytest
 import trio
@@ -144,6 +145,20 @@ async def test_a_client_that_only_stops_sending_leaves_too(server: Server):
     await stream.send_eof()
     await until_waiting(server, 0)
     await trio.aclose_forcefully(stream)
+
+
+async def test_so_does_one_whose_agent_has_another_token_by_then(server: Server):
+    await server.reserve("ada", "src")
+    bob = await server.register("Bob", session_id=str(uuid.uuid4()))
+    known = {"X-Agent-ID": bob["agent_id"], "X-Agent-Token": bob["token"]}
+    stream = await call_by_hand(server, bob["agent_id"], "src", headers=tuple(known.items()))
+    await until_waiting(server, 1)
+    again = {"name": "Bob", "session_id": bob["session_id"]}
+    answer = await server.client.post("/api/agents", json=again, headers=known)
+    assert (answer.status_code, answer.json()["agent_id"]) == (200, bob["agent_id"])
+    assert answer.json()["token"] != bob["token"]
+    await trio.aclose_forcefully(stream)
+    await until_waiting(server, 0)
 
 
 async def test_dead_waiters_lose_nobody_a_slot(server: Server):

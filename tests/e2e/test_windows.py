@@ -126,6 +126,25 @@ async def test_the_token_must_be_the_agents(server: Server, ada: Peer):
     assert listed.json()["windows"] == []
 
 
+async def test_a_name_alone_opens_no_window_to_others(server: Server, ada: Peer):
+    """What clients without a token do beside that goes on."""
+    policy, contacts = [f"/api/agents/{ada.agent_id}/{what}" for what in ("policy", "contacts")]
+    client = server.client
+    await client.put(policy, json={"live_contact_policy": "contacts_only"})
+    await ada.open_window("u1", "work")
+    for headers in ({}, {"X-Agent-ID": ada.agent_id}):
+        for response in (
+            await client.put(policy, json={"live_contact_policy": "open"}, headers=headers),
+            await client.post(contacts, json={"contact_id": "mallory"}, headers=headers),
+        ):
+            refused(response, 403, "agent_token_required")
+    await ada.focus("at-prompt")
+    assert await ada.pokes() == []
+    assert (await ada.open_window("u1", "work")).status_code == 200
+    done = await client.put(policy, json={"live_contact_policy": "open"}, headers=ada.proof)
+    assert done.status_code == 200
+
+
 async def test_neither_token_is_kept_anywhere(server: Server, ada: Peer):
     made = (await ada.open_window("u1", "work")).json()
     keyed = {"Idempotency-Key": "k1"}

@@ -135,7 +135,7 @@ class Mix:
         return commands.CancelTicket(*self._ticket())
 
     def make_hung_up(self):
-        return commands.HangUp(*self._ticket(), 1)
+        return commands.HangUp(self._ticket()[0], 1)
 
     def make_ticket_look(self):
         return commands.DescribeTicket(self._ticket()[0])

@@ -37,6 +37,16 @@ def test_whatever_composes_or_is_reordered_counts_as_a_mark() -> None:
     assert is_mark("\u11a8")
 
 
+@pytest.mark.parametrize(
+    "text", ["\u03b1\u0308\u0345", "\u1fb3\u0308", "\u0391\u0345\u0308", "\u1fbc\u0301x"]
+)
+def test_a_canonical_caseless_match_is_folded_to_the_same(text: str) -> None:
+    """Unicode, 3.13, D145: the iota below becomes a letter, behind all marks of its vowel."""
+    apart = unicodedata.normalize("NFD", text)
+    assert fold(text) == fold(apart) == fold(apart.upper())
+    assert fold(fold(text)) == fold(text)
+
+
 def test_folding_twice_is_folding_once_and_stays_within_the_planes_looked_at() -> None:
     changed = [char for char in EVERY if char.casefold() != char]
     assert max(map(ord, changed)) < 0x20000

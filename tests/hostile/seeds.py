@@ -27,6 +27,7 @@ def _globs() -> Iterator[bytes]:
     for one, two in itertools.pairwise(HOSTILE if LONG else ()):
         yield f"{one}\n{two}".encode()
     yield "~SRC/É*\nsrc/é?".encode()
+    yield from (b"?a/*\n*{a/,}.", b"*/*\n?{a,b}/.", b"?a/*/c/*\n?{a/,b}./c/*")
 
 
 def _json() -> Iterator[bytes]:

@@ -260,6 +260,7 @@ HANDSHAKES: dict[str, tuple[bytes, set[int]]] = {
     "no key": (shaken(("Sec-WebSocket-Key", "")), {400}),
     "no upgrade": (shaken(("Upgrade", "")), {426}),
     "no connection": (shaken(("Connection", "")), {426}),
+    "a separator that not everybody strips": (shaken(("Connection", "upgrade\x1c")), {426}),
     "connection is not upgrade": (shaken(("Connection", "keep-alive")), {426}),
     "another upgrade": (shaken(("Upgrade", "h2c")), {426}),
     "two upgrades": (shaken(("Upgrade", "websocket, h2c")), {426, 400}),

@@ -274,7 +274,7 @@ def tables(path: Path) -> dict[str, list[tuple[Any, ...]]]:
         found = {
             name: sorted(connection.execute(f'SELECT * FROM "{name}"'), key=repr) for name in names
         }
-        names_of_settings = "('case_sensitive', 'live_transport')"
+        names_of_settings = "('case_sensitive', 'case_changed', 'live_transport')"
         settings = connection.execute(f"SELECT * FROM meta WHERE name IN {names_of_settings}")
         found["meta"] = list(settings)
     return found

@@ -3,7 +3,9 @@
 from itertools import permutations
 
 import pytest
+import trio
 
+from actors import Overloaded
 from intermute.domain.commands import (
     CancelTicket,
     ConfirmGrant,
@@ -13,10 +15,23 @@ from intermute.domain.commands import (
     QueuePaths,
 )
 from intermute.domain.modes import Mode
+from intermute.project.directory import Asked
 from intermute.project.messages import StorageUnavailable
 
 from ..faults.disk import faulty_disk
-from .harness import TTL_S, Desk, outcome, release, renew, reserve
+from .harness import (
+    NOBODY,
+    TTL_S,
+    Desk,
+    TrioClock,
+    check,
+    outcome,
+    refused,
+    release,
+    renew,
+    reserve,
+    running,
+)
 
 
 @pytest.fixture
@@ -38,7 +53,7 @@ class Line:
         self.ticket_id = answer.ticket.ticket_id
 
     def hang_up(self, call, *, keeps_grant=False):
-        return HangUp(self.ticket_id, self.bob, call, keeps_grant)
+        return HangUp(self.ticket_id, call, keeps_grant)
 
     def confirm(self, *, for_call):
         return ConfirmGrant(self.ticket_id, self.bob, for_call)
@@ -236,3 +251,23 @@ def test_a_restart_ends_the_wait_and_leaves_the_lease(desk):
     desk.reopen()
     desk.one(line.hang_up(2))
     assert line.holder == line.bob, "the number of a call means nothing to another process"
+
+
+async def test_those_who_leave_while_the_mailbox_is_full_are_told_of_later(
+    tmp_path, autojump_clock
+):
+    async with running(tmp_path, mailbox_len_max=4, clock=TrioClock()) as projects:
+        held = outcome(await projects.ask("house", reserve("ada", "src"), NOBODY)).reservation_id
+        for call in range(1, 4):
+            queued = waiting(f"bob{call}", held_open=True, call=call)
+            ticket = outcome(await projects.ask("house", queued, NOBODY)).ticket
+            for _ in range(4):
+                projects.send("house", [Asked(check("x"), NOBODY)])
+            with pytest.raises(Overloaded):
+                projects.send("house", [Asked(check("x"), NOBODY)])
+            projects.hang_up("house", HangUp(ticket.ticket_id, call))
+            await trio.sleep(10)
+            described = await projects.ask("house", DescribeTicket(ticket.ticket_id), NOBODY)
+            assert refused(described) == "ticket_not_found"
+        await projects.ask("house", release(held, "ada"), NOBODY)
+        assert outcome(await projects.ask("house", reserve("eve", "src"), NOBODY)).agent_id == "eve"

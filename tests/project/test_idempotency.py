@@ -4,6 +4,7 @@ import pytest
 
 from intermute.domain import commands, limits
 from intermute.domain.commands import AddContact, Caller, ExpireLeases, RegisterAgent, SetPolicy
+from intermute.domain.events import TokenSet
 from intermute.domain.refusals import Code
 from intermute.project.messages import StorageUnavailable
 from intermute.wire.problems import STATUSES
@@ -177,6 +178,47 @@ def test_a_lost_answer_to_a_return_can_be_asked_for_with_the_old_token(desk):
     assert told.replayed
     assert outcome(told).agent_id == alice
     assert desk.state.agents[alice].token_hash == b"3" * 32
+
+
+def credentials(path):
+    with opened(path) as connection:
+        return list(connection.execute("SELECT agent_id, token_hash, bound FROM credentials"))
+
+
+def test_a_registration_asked_for_again_does_not_unlock_a_retired_agent(desk):
+    """Nobody acts in the name of an agent that was held to its token when it retired."""
+    token, other = b"1" * 32, b"2" * 32
+    agent_id = desk.one(RegisterAgent(token, name="Ada"), key="k").agent_id
+    desk.one(commands.RetireAgent(agent_id), Caller(agent_id, token))
+    (again,) = desk.tell(desk.ask(RegisterAgent(other, name="Ada"), key="k"))
+    assert refused(again) == "agent_not_found"
+    assert credentials(desk.path) == [(agent_id, token, 1)]
+    assert refused(desk.one(reserve(agent_id, "src"))) == "agent_token_required"
+
+
+def test_a_retired_agents_credential_is_written_by_nothing(desk):
+    agent_id = desk.register("alice")
+    desk.one(commands.RetireAgent(agent_id))
+    before = credentials(desk.path)
+    desk.writer.begin()
+    desk.writer.note(TokenSet(agent_id, b"2" * 32))
+    desk.writer.commit()
+    assert credentials(desk.path) == before != []
+
+
+def test_a_retirement_can_be_asked_for_again_with_the_token_that_it_ended(desk):
+    alice = desk.register("alice")
+    retire = commands.RetireAgent(alice)
+    own = Caller(alice, b"alice".ljust(32))
+    first, again = [desk.tell(desk.ask(retire, own, key="k"))[0] for _ in "ab"]
+    assert (first.replayed, again.replayed) == (False, True)
+    assert outcome(again) == outcome(first)
+    (told,) = desk.tell(desk.ask(retire, own, key="k", body="another token"))
+    assert refused(told) == "agent_identity_mismatch"
+    for who in (Caller(), Caller(alice)):
+        assert refused(desk.tell(desk.ask(retire, who, key="k"))[0]) == "agent_token_required"
+    stranger = Caller("bob", own.token_hash)
+    assert refused(desk.tell(desk.ask(retire, stranger, key="k"))[0]) == "agent_identity_mismatch"
 
 
 def test_a_commit_that_failed_is_not_remembered(tmp_path):

@@ -2,8 +2,19 @@
 
 import pytest
 
-from intermute.domain.commands import ConfigureProject, Heartbeat, RegisterAgent, RetireAgent
-from intermute.domain.events import ReservationExpired, ReservationRenewed
+from intermute.domain.commands import (
+    ConfigureProject,
+    ExpireLeases,
+    Heartbeat,
+    QueuePaths,
+    RegisterAgent,
+    RetireAgent,
+)
+from intermute.domain.events import (
+    ReservationExpired,
+    ReservationGranted,
+    ReservationRenewed,
+)
 from intermute.project.messages import StorageUnavailable, Told
 
 from ..faults.disk import faulty_disk
@@ -183,6 +194,45 @@ def test_stamps_do_not_go_back_over_a_restart(desk, tmp_path):
     stamps = [event.at_us for event in desk.events()]
     assert stamps == sorted(stamps)
     assert_consistent(desk.path, tmp_path / "scratch.sqlite3", desk.state)
+
+
+# -- Silence while nobody was there
+
+
+@pytest.mark.parametrize("down_s", [GRACE_S, TTL_S, 900])
+def test_who_was_there_before_a_restart_is_there_after_it(desk, down_s):
+    """docs/reservations.md: a restart keeps a place in the line, however long it took."""
+    alice, bob = desk.register("alice"), desk.register("bob")
+    session_id = desk.state.agents[bob].session_id
+    desk.one(reserve(alice, "src", ttl_s=60))
+    ticket = desk.one(QueuePaths(bob, ("src",), ttl_ms=TTL_S * 1000, wait_ms=3_600_000)).ticket
+    desk.clock.later(30)
+    desk.one(Heartbeat(alice))
+    down_for(desk, down_s)
+    takeover = RegisterAgent(b"x" * 32, session_id=session_id)
+    assert refused(desk.one(takeover)) == "active_session_conflict"
+    desk.clock.later(GRACE_S - 1)
+    desk.one(Heartbeat(bob))
+    desk.clock.later(1)
+    desk.tell(ExpireLeases())
+    assert has_event(desk.path, ReservationGranted, ticket.ticket_id)
+
+
+def test_who_was_silent_before_a_restart_is_silent_after_it(desk):
+    """And who does not come back is so once the grace is over."""
+    alice, bob = desk.register("alice"), desk.register("bob")
+    sessions = {each: desk.state.agents[each].session_id for each in (alice, bob)}
+    desk.clock.later(GRACE_S)
+    desk.one(Heartbeat(alice))
+    down_for(desk, 60)
+
+    def comes_back(agent_id):
+        return desk.one(RegisterAgent(b"x" * 32, session_id=sessions[agent_id]))
+
+    assert comes_back(bob).agent_id == bob
+    assert refused(comes_back(alice)) == "active_session_conflict"
+    desk.clock.later(GRACE_S)
+    assert comes_back(alice).agent_id == alice
 
 
 # -- The wall clock jumps while the process lives

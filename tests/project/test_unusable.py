@@ -10,6 +10,7 @@ from actors import ActorStopped, Overloaded
 from intermute.domain import limits
 from intermute.domain.commands import RegisterAgent
 from intermute.project.directory import Projects
+from intermute.project.messages import ProjectUnusable
 from intermute.project.unusable import UnusableFiles
 from intermute.storage.files import DataDirectory
 from intermute.storage.writer import Writer
@@ -20,6 +21,7 @@ from .test_projects import SPOILT
 BELIEVED_S = limits.UNUSABLE_BELIEVED_MS // 1000
 # What is spoilt by another way fails in the actor, and is its breaker's to tell.
 TOLD = sorted(set(SPOILT) - {"foreign"})
+FULL, ODD = ProjectUnusable("full"), ProjectUnusable("odd", lasts=True)
 
 
 async def begin(folder: Path) -> None:
@@ -93,9 +95,9 @@ def test_so_many_files_are_known(monkeypatch):
     monkeypatch.setattr(limits, "UNUSABLE_MAX", 3)
     files = UnusableFiles(lambda _: False)
     for number in range(10):
-        files.add(f"tag{number}", "corrupt", number)
-    files.add("tag8", "again", 10)
-    assert files.reasons(10) == {"tag7": "corrupt", "tag9": "corrupt", "tag8": "again"}
+        files.add(f"tag{number}", FULL, number)
+    files.add("tag8", ODD, 10)
+    assert files.reasons(10) == {"tag7": str(FULL), "tag9": str(FULL), "tag8": str(ODD)}
     files.forget("tag9")
     assert list(files.reasons(10)) == ["tag7", "tag8"]
 
@@ -103,8 +105,16 @@ def test_so_many_files_are_known(monkeypatch):
 def test_a_file_is_not_looked_at_each_time():
     looked: list[str] = []
     files = UnusableFiles(lambda tag: bool(looked.append(tag)))
-    files.add("tag", "corrupt", 0)
+    files.add("tag", FULL, 0)
     second_us = 1_000_000
     for now_us in range(0, 100 * second_us, second_us):
-        assert files.reasons(now_us) == {"tag": "corrupt"}
+        assert files.reasons(now_us) == {"tag": str(FULL)}
     assert len(looked) == 99 // BELIEVED_S
+
+
+def test_what_will_not_pass_stays_until_the_file_was_opened():
+    files = UnusableFiles(lambda _: True)
+    files.add("tag", ODD, 0)
+    assert files.reasons(10**12) == {"tag": str(ODD)}
+    files.forget("tag")
+    assert files.reasons(10**12) == {}

@@ -13,6 +13,8 @@ PIECES = [
     *("a", "b", "a/b", "c.py", "a/c.py", "**", "*", "*.py", "a*", "?", "[ab]", "**/c.py", "a/**"),
     *("**/*.py", "{a,b}", "{a,b/c}", "{,a/}b", "{**/,a}b", "a{,*}", "*a*", "a/", "{a,b}/{,.}"),
     *("[!a]*", "**/a/**/b", "{a,b,c}{a,b,c}{a,b,c}/{x,y}", "b*c", "[.-a][.-a]", "{*,a}*"),
+    # Last segments that are, or may become, a lone dot, which vanishes.
+    *("?{a,b}/.", "*{a/,}.", "?{a/,b}./c/*", "*/{,./}c", "?{,/.}", "{a/.,b}/?a", "?a/*"),
 ]
 
 texts = st.lists(st.sampled_from(PIECES), min_size=1, max_size=3).map("/".join)

@@ -209,10 +209,10 @@ class WaitingMachine(RuleBasedStateMachine):
     def hang_up(self, number):
         """What nobody else has asked for is given up, and nothing else is."""
         call = list(self.calls)[number % len(self.calls)]
-        ticket_id, agent_id = self.calls.pop(call)
+        ticket_id, _ = self.calls.pop(call)
         claim_id = self.grants.get(ticket_id, ticket_id)
         held, known = set(self.oracle.held), {*self.oracle.held, *self.oracle.line}
-        self.one(commands.HangUp(ticket_id, agent_id, call))
+        self.one(commands.HangUp(ticket_id, call))
         stays = claim_id in self.for_good or self.is_on_line(ticket_id)
         left = {*self.oracle.held, *self.oracle.line}
         assert (claim_id in left) is (stays and claim_id in known)

@@ -320,7 +320,7 @@ class World:
         return self.dice.choice(
             (
                 commands.CancelTicket(ticket_id, waiter),
-                commands.HangUp(ticket_id, waiter, self.dice.randrange(3)),
+                commands.HangUp(ticket_id, self.dice.randrange(3)),
                 commands.ForceRelease(key, "by order of a test"),
                 commands.Heartbeat(other),
                 commands.CheckPaths(some, agent_id=agent_id, fencing_token=token),

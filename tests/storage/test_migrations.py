@@ -1,5 +1,6 @@
 """Numbered schema changes: an older file is brought up to date, any other stays untouched."""
 
+import json
 from importlib.resources import files
 
 import apsw
@@ -124,6 +125,27 @@ def test_the_history_of_an_older_file_can_be_read_as_that_of_a_new_one(path, tmp
     assert (created.mode, shared.mode) == (Mode.EXCLUSIVE, Mode.SHARED)
     assert [each.fencing_token for each in (renewed, released, expired)] == [2, 1, 2]
     assert_consistent(path, tmp_path / "scratch.sqlite3")
+
+
+@pytest.mark.parametrize(
+    ("rules", "changed"),
+    [((), None), ((True,), None), ((False,), 2), ((False, False), 2), ((True, False, True), 4)],
+)
+def test_when_the_rule_for_case_changed_is_found_in_the_log(path, rules, changed):
+    run_first(path, 7)
+    with opened(path) as connection:
+        rows = [("agent.contact_added", "{}")]
+        for rule in rules:
+            data = {"case_sensitive": rule, "live_transport": None}
+            rows.append(("project.configured", json.dumps(data)))
+        for cursor, (kind, data) in enumerate(rows, 1):
+            connection.execute(
+                "INSERT INTO events VALUES (?, ?, NULL, '', ?, 1, 1)", (cursor, kind, data)
+            )
+    run_first(path, 8)
+    with opened(path) as connection:
+        found = connection.execute("SELECT value FROM meta WHERE name = 'case_changed'").get
+    assert found == changed
 
 
 def test_each_migration_is_recorded_with_its_checksum(path):

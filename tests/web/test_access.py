@@ -184,6 +184,21 @@ def test_a_right_key_puts_the_caller_in_its_project(keyring, scheme, client):
     )
 
 
+@pytest.mark.parametrize("header", [(), ("x-forwarded-for", "127.0.0.1")])
+def test_where_local_callers_need_a_key_being_local_is_no_right(tmp_path, header):
+    path = tmp_path / "keys.yaml"
+    path.write_text("projects: {alpha: {keys: [plain]}}")
+    shown = (("authorization", "Bearer plain"), *([header] if header else []))
+    caller = who(load(path), *shown)
+    assert isinstance(caller, Identified)
+    assert caller.local
+    with path.open("a") as file:
+        file.write("\ndefault_policy: {allow_localhost_without_auth: false}")
+    caller = who(load(path), *shown)
+    assert isinstance(caller, Identified)
+    assert (caller.project, caller.local) == ("alpha", False)
+
+
 WRONG = [
     "Bearer",
     "Bearer ",

@@ -395,7 +395,8 @@ async def test_crumbs_are_refused():
 
 async def test_bodies_that_do_not_end_have_a_bound_together():
     app = App()
-    guard = Guard(app, hosts=HostPolicy(), body_len_max=100, unfinished_len_max=150)
+    bounds = {"body_len_max": 100, "unfinished_len_max": 150, "small_len_max": 20}
+    guard = Guard(app, hosts=HostPolicy(), **bounds)
 
     async def post(*pieces: bytes, wait: trio.Event | None = None) -> list[dict]:
         sent: list[dict] = []
@@ -425,10 +426,15 @@ async def test_bodies_that_do_not_end_have_a_bound_together():
         assert app.scopes == []
         await post(b"y" * 70)
         assert len(app.scopes) == 1
+        nursery.start_soon(partial(post, b"x" * 70, wait=rest))
+        await trio.testing.wait_all_tasks_blocked()
+        assert code_of(await post(b"y" * 21)) == (503, "overloaded")
+        await post(b"y" * 20)
+        assert len(app.scopes) == 2, "a small one is taken"
         rest.set()
-    assert len(app.scopes) == 2
+    assert len(app.scopes) == 4
     await post(b"z" * 100)
-    assert len(app.scopes) == 3, "what has ended is not counted any more"
+    assert len(app.scopes) == 5, "what has ended is not counted any more"
 
 
 async def test_a_slow_body_is_408(autojump_clock):

@@ -93,6 +93,37 @@ def test_adding_to_a_missing_file_allows_local_callers(path):
     assert policy == {"allow_localhost_without_auth": True}
 
 
+NAMES = ["no", "Yes", "0123", "010", "1_0", "1.50", "0x1F", "null", "~", "2030-01-31", "1:30"]
+
+
+def test_a_project_is_called_what_is_written_also_where_yaml_reads_something_else(path):
+    sections = "".join(f"  {name}: {{keys: [key-of-{name}]}}\n" for name in NAMES)
+    path.write_text(f"projects:\n{sections}more: {{no: 1}}\n")
+    added = {name: add_key(path, name) for name in NAMES}
+    for ring in (load(path), KeyStore(path).current(0.0)):
+        assert len(ring) == 2 * len(NAMES)
+        for name in NAMES:
+            for key in (f"key-of-{name}", added[name]):
+                found = ring.find(key, 0.0)
+                assert found is not None
+                assert found.project == name
+    document = yaml.safe_load(path.read_text())
+    assert list(document["projects"]) == NAMES
+    assert document["more"] == {False: 1}
+
+
+def test_what_is_merged_in_or_an_alias_is_no_name_twice(path):
+    path.write_text(
+        "base: &base {note: a, keys: [k1]}\nmore: &more {<<: *base, note: b}\n"
+        "projects:\n  a: {<<: *more, note: c}\n  ' a': {keys: [k2]}\n  b: &b {}\n  c: *b\n"
+    )
+    ring = load(path)
+    for key in ("k1", "k2"):
+        found = ring.find(key, 0.0)
+        assert found is not None
+        assert found.project == "a"
+
+
 def test_expiry_is_stored_and_honoured(path):
     moment = dt.datetime(2030, 1, 31, 13, tzinfo=dt.timezone(dt.timedelta(hours=1)))
     key = add_key(path, "dev", expires_at=moment)
@@ -150,6 +181,14 @@ MALFORMED = [
     (f"default_policy: {{allow_localhost_without_auth: {CLEAR}}}", "must be true or false"),
     (f"projects: {{a: {{keys: [{CLEAR}]}}, b: {{keys: [{CLEAR}]}}}}", "'a' and 'b'"),
     ("[" * 1_000, "not valid YAML"),
+    (f"projects:\n  a: {{keys: [{CLEAR}]}}\n  a: {{keys: [k]}}", "second time at line 3"),
+    (f"projects: {{}}\nprojects: {{a: {{keys: [{CLEAR}]}}}}", "second time at line 2"),
+    (f"projects:\n  a:\n    keys: [{CLEAR}]\n    keys: [k]", "second time at line 4"),
+    (f"more:\n- {{{CLEAR}: 1,\n   {CLEAR}: 2}}", "second time at line 3"),
+    (f"more: {{1: {CLEAR},\n 0x1: b}}", "second time at line 2"),
+    (f"more: &a {{b: *a, {CLEAR}: 1,\n {CLEAR}: 2}}", "second time at line 2"),
+    (f"a: &a {{no: {{keys: [{CLEAR}]}}}}\nprojects: {{<<: *a}}", "must be text, in quotes"),
+    (f"!!map {CLEAR}: 1", "not valid YAML"),
 ]
 
 
@@ -258,7 +297,12 @@ def test_store_keeps_the_last_good_keys_while_the_file_is_broken_or_gone(path, c
     key = add_key(path, "dev")
     good = path.read_text()
     store = KeyStore(path)
-    for now_s, damage in enumerate((lambda: path.write_text(f"{CLEAR}: ["), path.unlink)):
+    damages = (
+        lambda: path.write_text(f"{CLEAR}: ["),
+        lambda: path.write_text(f"projects:\n  {CLEAR}:\n  {CLEAR}:\n"),
+        path.unlink,
+    )
+    for now_s, damage in enumerate(damages):
         damage()
         caplog.clear()
         assert store.current(10.0 * now_s).find(key, 0.0) is not None

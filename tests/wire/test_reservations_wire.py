@@ -198,6 +198,12 @@ def test_a_reservation_on_the_wire():
     [
         ({}, AT + 60 * S - 1, {"is_active": True}),
         ({}, AT + 60 * S, {"is_active": False}),
+        ({}, None, {"is_active": True}),
+        (
+            {"ended": "released", "ended_at_us": AT + S},
+            None,
+            {"released_at": "2023-11-14T22:13:21Z", "is_active": False},
+        ),
         ({"mode": Mode.SHARED}, AT, {"mode": "shared", "exclusive": False}),
         (
             {"ended": "released", "ended_at_us": AT + S},

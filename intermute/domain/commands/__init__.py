@@ -14,6 +14,7 @@ from intermute.domain.commands.agents import (
     SetPolicy,
 )
 from intermute.domain.commands.base import (
+    NOBODY,
     AgentCommand,
     Caller,
     Command,
@@ -72,6 +73,7 @@ from intermute.domain.commands.windows import (
 )
 
 __all__ = [
+    "NOBODY",
     "AddContact",
     "AgentCommand",
     "AssignTask",

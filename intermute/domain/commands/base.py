@@ -1,6 +1,6 @@
 """What all commands have in common."""
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from intermute.domain.values import Value
 
@@ -18,6 +18,10 @@ class Caller(Value):
     agent_id: str | None = None
     token_hash: bytes | None = None
     operator: bool = False
+
+
+# Whom the server's own commands come from.
+NOBODY: Final = Caller()
 
 
 class Command(Value):

@@ -62,15 +62,16 @@ class CancelTicket(TicketCommand):
     answer: ClassVar[type] = views.TicketView
 
 
-class HangUp(TicketCommand):
+class HangUp(Command):
     """An open call for a ticket has ended without an answer: what is kept for it alone is given up.
 
-    `call`: its number, see `QueuePaths`. `keeps_grant`: what was granted stays, because the call
-    is answered with it.
+    It is the server's own to say, whoever the agent is by then. `call`: its number, see
+    `QueuePaths`. `keeps_grant`: what was granted stays, because the call is answered with it.
     """
 
     kind: ClassVar[str] = "hang_up"
-    call: int = 0
+    ticket_id: str
+    call: int
     keeps_grant: bool = False
 
 

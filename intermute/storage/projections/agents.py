@@ -84,8 +84,10 @@ def _seen(execute: Execute, note: events.Seen) -> None:
 
 
 def _token_set(execute: Execute, note: events.TokenSet) -> None:
+    """A retired agent keeps the credential it ended with, by which its name stays its own."""
     execute(
-        "INSERT INTO credentials VALUES (?, ?, 0) "
+        "INSERT INTO credentials SELECT agent_id, ?2, 0 FROM agents "
+        "WHERE agent_id = ?1 AND retired_at_us IS NULL "
         "ON CONFLICT DO UPDATE SET token_hash = excluded.token_hash, bound = 0",
         (note.agent_id, note.token_hash),
     )

@@ -51,21 +51,24 @@ class ReservationQueries(Queries):
         ).get
         return found is not None
 
-    def reservations(
-        self, *, agent_id: str | None, active_at_us: int | None, before: int, limit: int
-    ) -> list[ReservationView]:
-        """Newest first, those granted before cursor `before`.
+    def case_changed(self) -> int:
+        """The cursor of the last change of the rule that paths are compared by, 0 for none."""
+        cursor = self._execute("SELECT value FROM meta WHERE name = 'case_changed'").get
+        return 0 if cursor is None else int(cursor)
 
-        `active_at_us` leaves only what is granted and has not run out by then.
-        """
+    def reservations(
+        self, *, agent_id: str | None, active: bool, before: int, limit: int
+    ) -> list[ReservationView]:
+        """Newest first, those granted before cursor `before`; with `active`, only those that have
+        not ended."""
         conditions = ["cursor < ?1"]
-        if active_at_us is not None:
-            conditions.append("ended IS NULL AND expires_at_us > ?2")
+        if active:
+            conditions.append("ended IS NULL")
         if agent_id is not None:
-            conditions.append("agent_id = ?3")
+            conditions.append("agent_id = ?2")
         rows = self._execute(
-            f"{_RESERVATION} WHERE {' AND '.join(conditions)} ORDER BY cursor DESC LIMIT ?4",
-            (before, active_at_us, agent_id, limit),
+            f"{_RESERVATION} WHERE {' AND '.join(conditions)} ORDER BY cursor DESC LIMIT ?3",
+            (before, agent_id, limit),
         )
         return [self._reservation(row) for row in rows]
 
