@@ -268,10 +268,7 @@ class ProjectActor:
             for ask in request:
                 advance(self._state, ask.stamp)
                 if writes:
-                    # What time brings about is not the request's to pay for.
-                    self._state.allowance = Allowance()
                     self._expire_due()
-                    self._state.allowance = self._allowance
                     if guard is not None:
                         guard.keep(self._state)
                 self.seq += 1
@@ -414,10 +411,13 @@ class ProjectActor:
         deadline_us = next_due_us(self._state)
         if deadline_us is not None and deadline_us <= self._state.mono_us:
             stamp = Stamp(self._state.at_us, self._state.mono_us, 0)
+            # What time brings about is not the request's to pay for.
+            self._state.allowance = Allowance()
             decision = decide(self._state, commands.ExpireLeases(), stamp, NOBODY)
             assert isinstance(decision, Accepted)
             self._write(decision)
             self._admit()
+            self._state.allowance = self._allowance
 
     def _purge(self) -> None:
         """Forget some remembered answers that are old enough, and learn when to do it again."""

@@ -362,18 +362,18 @@ class Projects:
     def health(self) -> list[ProjectHealth]:
         """The health of every project that is live, failing, or not to be opened."""
         now_us = self._clock.stamp().mono_us
-        unusable = self._unusable.reasons(now_us)
+        reasons = self._unusable.reasons(now_us)
         troubled = [tag for tag, breaker in self._breakers.items() if breaker.faults_in_row]
         found = []
-        for tag in dict.fromkeys((*self._actors.live(), *troubled, *unusable)):
+        for tag in dict.fromkeys((*self._actors.live(), *troubled, *reasons)):
             breaker = self._breakers.get(tag) or Breaker()
             found.append(
                 ProjectHealth(
                     tag=tag,
                     breaker=breaker.state(now_us),
                     faults_in_row=breaker.faults_in_row,
-                    last_fault=unusable.get(tag, breaker.last_fault),
-                    usable=tag not in unusable and self._can_read(tag),
+                    last_fault=reasons.get(tag, breaker.last_fault),
+                    usable=tag not in reasons and self._can_read(tag),
                 )
             )
         return found
