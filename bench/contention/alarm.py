@@ -27,10 +27,10 @@ class _Spec(ctypes.Structure):
 
 
 class Alarm:
-    """A timer for one waiter.
+    """A timer for one waiter; only Linux has it, as it alone has the epoll set of the other loop.
 
     Raises:
-        OSError: The system has none.
+        OSError: There is no descriptor left.
     """
 
     def __init__(self) -> None:

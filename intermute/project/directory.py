@@ -283,7 +283,7 @@ class Projects:
         if name is None or self._data.find(tag) is None or tag in self._actors.live():
             return
         with suppress(Overloaded, ActorStopped, StorageUnavailable, CommandFailed):
-            await self.ask(name, ExpireLeases(), Caller())
+            await self.ask(name, ExpireLeases(), NOBODY)
 
     def _ask_nobody(self, state: State, command: Command, caller: Caller) -> Told:
         """Decide a question about a project of which nothing is kept, and keep nothing of it."""

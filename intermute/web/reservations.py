@@ -7,7 +7,7 @@ from functools import partial
 from actors import ActorStopped, Overloaded
 from intermute.domain import reservations as domain
 from intermute.domain.commands import (
-    Caller,
+    NOBODY,
     CheckFence,
     ExpireLeases,
     ForceRelease,
@@ -110,7 +110,7 @@ async def _settled(
     if any(view.ended is None and view.expires_at_us <= now_us for view in found):
         # What cannot be settled stands as it is for every decision too.
         with suppress(Overloaded, ActorStopped, StorageUnavailable, CommandFailed):
-            await call.projects.ask(project, ExpireLeases(), Caller())
+            await call.projects.ask(project, ExpireLeases(), NOBODY)
         found = look()
     return found
 
